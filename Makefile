@@ -1,0 +1,60 @@
+# On a clean clone: `make demo`. Needs only make and a Python 3.11 or newer.
+VENV := .venv
+BOOT := .tools
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),$(BOOT)/bin/uv)
+PY := $(VENV)/bin/python
+export UV_PYTHON_DOWNLOADS := never
+INSTALL = $(UV) pip install -q --python $(PY)
+SHELL := /bin/bash
+
+.PHONY: help setup demo test check bench clean lock openapi browser
+
+help: ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+setup: $(VENV)/.run ## Install the product into .venv
+
+$(BOOT)/bin/uv:
+	$(PYTHON) -m venv $(BOOT)
+	$(BOOT)/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.13,<0.14'
+
+$(PY): | $(UV)
+	$(UV) venv -q --allow-existing --python '$(PYTHON)' $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(PY)
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps -e .
+	@touch $@
+
+$(VENV)/.%: requirements-%.lock $(VENV)/.run
+	$(INSTALL) --require-hashes -r requirements.lock -r $<
+	@touch $@
+
+demo: $(VENV)/.run ## Play the story and keep serving (ONCE=1, DATA=folder, PORT=8080)
+	$(VENV)/bin/xinqiao demo $(if $(ONCE),--once) $(if $(DATA),--data $(DATA)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: $(VENV)/.run $(VENV)/.test ## The tests that need Python and the embedded database only
+	$(PY) -m pytest -q -m "not browser and not npm" $(ARGS)
+
+check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything CI runs
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/xinqiao openapi --check
+	$(PY) -m pytest -q $(ARGS)
+
+bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
+	$(PY) -m benchmarks --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
+
+openapi: $(VENV)/.run ## Regenerate openapi/v1.yaml
+	$(VENV)/bin/xinqiao openapi
+
+COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11
+lock: | $(UV) ## Regenerate the lock files from pyproject.toml
+	$(COMPILE) pyproject.toml -o requirements.lock
+	for g in test lint browser; do $(COMPILE) --group $$g -c requirements.lock -o requirements-$$g.lock; done
+
+clean: ## Remove what was installed and built here
+	rm -rf $(VENV) $(BOOT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache benchmarks/latest.jsonl

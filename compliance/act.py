@@ -1,0 +1,192 @@
+"""An act: one transaction, one caller, one tenant, one purpose, and at least one recorded fact.
+
+Functions that change something take an `Act`. Nobody can make one except `open_act`, so nobody can forget the
+transaction, the tenant or the log. `open_view` reads a caller's own things and can write nothing. `open_upkeep` is
+for bookkeeping that concerns nobody's data; an architecture test lists the files that may call it.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.transactions import in_transaction
+
+from compliance import facts, replies
+from compliance.canonical import Json
+from compliance.facts import Fact
+from compliance.refusals import Refusal
+from compliance.replies import Once, Replayed, Reply
+from compliance.vocabulary import (
+    OPERATOR,
+    GrantId,
+    PartnerClient,
+    PartnerId,
+    Person,
+    Principal,
+    Purpose,
+    UserId,
+    Worker,
+)
+
+ENTER = """
+select set_config('role', $1, true), set_config('app.partner', $2, true), set_config('app.person', $3, true),
+       set_config('transaction_read_only', $4, true), clock_timestamp() as now
+"""
+
+
+@dataclass(slots=True)
+class Act:
+    """The open act: what a function that changes something may use."""
+
+    principal: Principal
+    purpose: Purpose | None
+    db: BaseDBAsyncClient
+    now: datetime
+    concerning: UserId | None = None
+    grant: GrantId | None = None
+    recorded: list[Fact] = field(default_factory=list)
+    reply: Reply | None = None
+
+    @property
+    def tenant(self) -> PartnerId:
+        """The partner in whose name the act is done; the operator's own id for everybody else."""
+        return self.principal.partner if isinstance(self.principal, PartnerClient) else OPERATOR
+
+    def concern(self, person: UserId, grant: GrantId | None) -> None:
+        """Name the person (and grant) this act is about, so that also its refusal can be shown to them."""
+        self.concerning, self.grant = person, grant
+
+    def record(
+        self,
+        kind: str,
+        payload: Mapping[str, Json],
+        *,
+        person: UserId | None = None,
+        grant: GrantId | None = None,
+        partner: PartnerId | None = None,
+    ) -> Fact:
+        """Note a fact; it is in the log if and only if the act commits."""
+        fact = facts.make(
+            kind,
+            payload,
+            at=self.now,
+            by=self.principal,
+            partner=partner or self.tenant,
+            person=person,
+            grant=grant,
+            purpose=self.purpose,
+        )
+        self.recorded.append(fact)
+        return fact
+
+    def answer(self, status: int, body: bytes) -> Reply:
+        """Say what the caller will be answered, so that a repeat of the call can be answered the same."""
+        self.reply = Reply(status, body, replayed=False)
+        return self.reply
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read-only look at the caller's own things."""
+
+    principal: Principal | None
+    db: BaseDBAsyncClient
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Bookkeeping: no personal data, no fact."""
+
+    db: BaseDBAsyncClient
+    now: datetime
+
+
+@asynccontextmanager
+async def open_act(
+    principal: Principal, purpose: Purpose | None, once: Once | None = None
+) -> AsyncGenerator[Act]:
+    """Open an act; it commits when the block ends well and recorded something.
+
+    A refusal rolls everything back and is itself recorded. With `once` (idempotency), a call that was answered
+    before raises `Replayed` with the same answer, after what it rests on was checked again.
+    """
+    act: Act | None = None
+    try:
+        async with in_transaction() as db:
+            act = Act(principal, purpose, db, await _enter(db, principal))
+            stored = await replies.find(db, once, act.now) if once else None
+            if stored is None:
+                yield act
+                await _close(act, once)
+                return
+            act.concerning, act.grant = stored.person, stored.grant
+            await replies.check_again(act, stored)
+            act.record(
+                "answer_replayed", {"status": stored.reply.status}, person=stored.person, grant=stored.grant
+            )
+            await facts.write(db, act.recorded)
+    except Refusal as refusal:
+        await record_refusal(principal, purpose, refusal, act)
+        raise
+    raise Replayed(stored.reply)
+
+
+async def _close(act: Act, once: Once | None) -> None:
+    if not act.recorded:
+        raise RuntimeError("an act must record at least one fact")
+    if once:
+        if act.reply is None:
+            raise RuntimeError("an idempotent call must say what it answers")
+        await replies.keep(act.db, once, act.reply, person=act.concerning, grant=act.grant, now=act.now)
+    await facts.write(act.db, act.recorded)
+
+
+async def record_refusal(
+    principal: Principal, purpose: Purpose | None, refusal: Refusal, act: Act | None = None
+) -> None:
+    """Record a refusal in a transaction of its own, so that it outlives the rollback."""
+    person = act.concerning if act else None
+    async with in_transaction() as db:
+        now = await _enter(db, principal)
+        told = Act(principal, purpose, db, now)
+        told.record("refused", {"code": refusal.code}, person=person, grant=act.grant if act else None)
+        await facts.write(db, told.recorded)
+
+
+@asynccontextmanager
+async def open_view(principal: Principal | None) -> AsyncGenerator[View]:
+    """Look at one's own things, read-only; `None` sees only what is public."""
+    async with in_transaction() as db:
+        yield View(principal, db, await _enter(db, principal, read_only=True))
+
+
+@asynccontextmanager
+async def open_upkeep(worker: Worker | None = None) -> AsyncGenerator[Upkeep]:
+    """Do bookkeeping; a worker (the sequencer) does it with the platform's rights."""
+    async with in_transaction() as db:
+        role = "xinqiao_platform" if worker else "xinqiao_upkeep"
+        yield Upkeep(db, await _set(db, role, None, None, read_only=False))
+
+
+async def _enter(db: BaseDBAsyncClient, principal: Principal | None, *, read_only: bool = False) -> datetime:
+    if principal is None:
+        return await _set(db, "xinqiao_partner", None, None, read_only=read_only)
+    if isinstance(principal, PartnerClient):
+        return await _set(db, "xinqiao_partner", principal.partner, None, read_only=read_only)
+    if isinstance(principal, Person):
+        return await _set(db, "xinqiao_person", None, principal.user, read_only=read_only)
+    return await _set(db, "xinqiao_platform", None, None, read_only=read_only)
+
+
+async def _set(
+    db: BaseDBAsyncClient, role: str, partner: PartnerId | None, person: UserId | None, *, read_only: bool
+) -> datetime:
+    """Enter a role and read the act's one clock, in one statement."""
+    rows = await db.execute_query_dict(
+        ENTER, [role, str(partner or ""), str(person or ""), "on" if read_only else "off"]
+    )
+    now: datetime = rows[0]["now"]
+    return now

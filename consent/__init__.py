@@ -1,0 +1,1 @@
+"""What a person allowed, and the permits that prove it."""

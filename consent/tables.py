@@ -1,0 +1,78 @@
+"""The tables of consent: people, pseudonyms, notices, grants, receipts."""
+
+from tortoise import fields
+from tortoise.contrib.postgres.fields import ArrayField
+from tortoise.models import Model
+
+
+class PersonRow(Model):
+    """A person the data are about."""
+
+    id = fields.UUIDField(primary_key=True)
+    reference_index = fields.BinaryField()
+    reference_sealed = fields.BinaryField()
+    born_on = fields.DateField(null=True)
+    fictional = fields.BooleanField(default=False)
+    objected_to_prescreen_at = fields.DatetimeField(null=True)
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "consent_person"
+
+
+class PseudonymRow(Model):
+    """What a partner knows a person by."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    partner = fields.UUIDField()
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "consent_pseudonym"
+
+
+class GrantRow(Model):
+    """A standing consent, as stored."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField(null=True)
+    recipient = fields.UUIDField()
+    bureau = fields.UUIDField(null=True)
+    purpose = fields.TextField()
+    asked = ArrayField("text")
+    categories = ArrayField("text")
+    state = fields.TextField()
+    ended_by = fields.TextField(null=True)
+    ended_code = fields.TextField(null=True)
+    ended_at = fields.DatetimeField(null=True)
+    notice_id = fields.TextField()
+    notice_version = fields.IntField()
+    notice_sha256 = fields.TextField(null=True)
+    language = fields.TextField(null=True)
+    template = fields.TextField()
+    channel = fields.TextField()
+    period_days = fields.IntField()
+    data_life_days = fields.IntField()
+    calls_per_month = fields.IntField(null=True)
+    requested_at = fields.DatetimeField()
+    given_at = fields.DatetimeField(null=True)
+    expires_at = fields.DatetimeField(null=True)
+    evidence: fields.Field[dict[str, str] | None] = fields.JSONField(null=True)
+    fictional = fields.BooleanField(default=False)
+
+    class Meta:
+        table = "consent_grant"
+
+
+class ReceiptRow(Model):
+    """A signed receipt."""
+
+    grant_id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    recipient = fields.UUIDField()
+    signed = fields.TextField()
+    issued_at = fields.DatetimeField()
+
+    class Meta:
+        table = "consent_receipt"

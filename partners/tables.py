@@ -1,0 +1,140 @@
+"""The tables of partners: the directory, lists, applications, referrals, outcomes."""
+
+from typing import Any
+
+from tortoise import fields
+from tortoise.contrib.postgres.fields import ArrayField
+from tortoise.models import Model
+
+
+class PartnerRow(Model):
+    """A licensed institution."""
+
+    id = fields.UUIDField(primary_key=True)
+    code = fields.TextField()
+    name_zh = fields.TextField()
+    name_en = fields.TextField()
+    kind = fields.TextField()
+    lender_class = fields.TextField(null=True)
+    licence = fields.TextField()
+    licence_from = fields.DateField()
+    licence_until = fields.DateField()
+    owned_hosts = ArrayField("text")
+    operator_stake = fields.BooleanField()
+    suspended_at = fields.DatetimeField(null=True)
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_partner"
+
+
+class ProductRow(Model):
+    """A lender's terms, open to matching between two dates."""
+
+    id = fields.UUIDField(primary_key=True)
+    partner = fields.UUIDField()
+    name_zh = fields.TextField()
+    name_en = fields.TextField()
+    terms: fields.Field[dict[str, Any]] = fields.JSONField()
+    open_from = fields.DateField()
+    open_until = fields.DateField()
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_product"
+
+
+class PrescreenRow(Model):
+    """A bank's list request, frozen."""
+
+    id = fields.UUIDField(primary_key=True)
+    partner = fields.UUIDField()
+    state = fields.TextField()
+    criteria: fields.Field[Any] = fields.JSONField()
+    criteria_digest = fields.TextField()
+    offer: fields.Field[dict[str, Any]] = fields.JSONField()
+    cap = fields.IntField()
+    valid_until = fields.DatetimeField()
+    made_at = fields.DatetimeField()
+    snapshot = fields.TextField(null=True)
+    entries = fields.IntField(null=True)
+    why_failed = fields.TextField(null=True)
+    ready_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "partners_prescreen"
+
+
+class EntryRow(Model):
+    """A line on a list."""
+
+    id = fields.UUIDField(primary_key=True)
+    prescreen = fields.UUIDField()
+    partner = fields.UUIDField()
+    user_id = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    limit_minor = fields.BigIntField()
+    currency = fields.TextField()
+    daily_rate = fields.TextField()
+    valid_until = fields.DatetimeField()
+    recalled_at = fields.DatetimeField(null=True)
+    recall_reason = fields.TextField(null=True)
+
+    class Meta:
+        table = "partners_entry"
+
+
+class ApplicationRow(Model):
+    """A person's wish, and how it was answered."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    wish: fields.Field[dict[str, Any]] = fields.JSONField()
+    receipt: fields.Field[dict[str, Any]] = fields.JSONField()
+    receipt_digest = fields.TextField()
+    metric = fields.TextField()
+    picked = fields.UUIDField(null=True)
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_application"
+
+
+class OfferRow(Model):
+    """A lender's terms for one wish."""
+
+    id = fields.UUIDField(primary_key=True)
+    application = fields.UUIDField()
+    user_id = fields.UUIDField()
+    product = fields.UUIDField()
+    partner = fields.UUIDField()
+    rank = fields.IntField()
+    terms: fields.Field[dict[str, Any]] = fields.JSONField()
+
+    class Meta:
+        table = "partners_offer"
+
+
+class ReferralRow(Model):
+    """The hand-over to the chosen lender."""
+
+    id = fields.UUIDField(primary_key=True)
+    application = fields.UUIDField()
+    offer = fields.UUIDField()
+    user_id = fields.UUIDField()
+    partner = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    mode = fields.TextField()
+    state = fields.TextField()
+    reason = fields.TextField(null=True)
+    delivery = fields.TextField()
+    attempts = fields.IntField(default=0)
+    next_try_at = fields.DatetimeField()
+    lease_until = fields.DatetimeField(null=True)
+    handover = fields.TextField(null=True)
+    made_at = fields.DatetimeField()
+    changed_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_referral"

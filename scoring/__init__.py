@@ -1,0 +1,1 @@
+"""From consented behaviour to an explained, replayable evaluation."""
