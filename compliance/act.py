@@ -7,6 +7,7 @@ for bookkeeping that concerns nobody's data; an architecture test lists the file
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,6 +35,22 @@ ENTER = """
 select set_config('role', $1, true), set_config('app.partner', $2, true), set_config('app.person', $3, true),
        set_config('transaction_read_only', $4, true), clock_timestamp() as now
 """
+
+
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+
+@asynccontextmanager
+async def _alone() -> AsyncGenerator[BaseDBAsyncClient]:
+    """One transaction that stands in no other: a nested one would keep the inner role for the outer act."""
+    if _inside.get():
+        raise RuntimeError("acts, views and upkeep do not nest")
+    token = _inside.set(True)
+    try:
+        async with in_transaction() as db:
+            yield db
+    finally:
+        _inside.reset(token)
 
 
 @dataclass(slots=True)
@@ -115,7 +132,7 @@ async def open_act(
     """
     act: Act | None = None
     try:
-        async with in_transaction() as db:
+        async with _alone() as db:
             act = Act(principal, purpose, db, await _enter(db, principal))
             stored = await replies.find(db, once, act.now) if once else None
             if stored is None:
@@ -149,7 +166,7 @@ async def record_refusal(
 ) -> None:
     """Record a refusal in a transaction of its own, so that it outlives the rollback."""
     person = act.concerning if act else None
-    async with in_transaction() as db:
+    async with _alone() as db:
         now = await _enter(db, principal)
         told = Act(principal, purpose, db, now)
         told.record("refused", {"code": refusal.code}, person=person, grant=act.grant if act else None)
@@ -159,14 +176,14 @@ async def record_refusal(
 @asynccontextmanager
 async def open_view(principal: Principal | None) -> AsyncGenerator[View]:
     """Look at one's own things, read-only; `None` sees only what is public."""
-    async with in_transaction() as db:
+    async with _alone() as db:
         yield View(principal, db, await _enter(db, principal, read_only=True))
 
 
 @asynccontextmanager
 async def open_upkeep(worker: Worker | None = None) -> AsyncGenerator[Upkeep]:
     """Do bookkeeping; a worker (the sequencer) does it with the platform's rights."""
-    async with in_transaction() as db:
+    async with _alone() as db:
         role = "xinqiao_platform" if worker else "xinqiao_upkeep"
         yield Upkeep(db, await _set(db, role, None, None, read_only=False))
 

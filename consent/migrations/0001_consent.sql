@@ -60,7 +60,7 @@ create table consent_grant (
            and expires_at is not null and notice_sha256 is not null and cardinality(categories) > 0)),
     check ((state = 'ended') = (ended_code is not null))
 );
-create unique index consent_grant_live on consent_grant (user_id, recipient, purpose)
+create unique index consent_grant_live on consent_grant (user_id, recipient, purpose, coalesce(bureau, recipient))
     where state in ('active', 'paused');
 create index on consent_grant (user_id, recipient, purpose, requested_at);
 create index on consent_grant (recipient, purpose) where state = 'active';

@@ -1,0 +1,355 @@
+"""The life of a grant: asked for, given or rejected, and ended; each step is one act and one fact."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from compliance import ids
+from compliance.act import Act, View
+from compliance.canonical import Json
+from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
+from compliance.vocabulary import (
+    OPERATOR,
+    Categories,
+    Category,
+    GrantId,
+    Language,
+    PartnerId,
+    Person,
+    Purpose,
+    UserId,
+)
+from consent import endings, notices, people, receipts
+from consent.endings import Ended
+from consent.permits import BUSINESS_ZONE, AgeNotEstablished
+from consent.tables import GrantRow
+
+ASK_LAPSES_AFTER = timedelta(minutes=60)
+LIST_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The widest that a grant of a purpose may be."""
+
+    id: str
+    period_days_max: int
+    data_life_days_max: int
+    calls_per_month_max: int
+
+
+TEMPLATES = {
+    Purpose.CREDIT_ASSESSMENT: Template("credit_assessment@1", 365, 365, 30),
+    Purpose.PRESCREEN: Template("prescreen@1", 365, 90, 60),
+    Purpose.LOAN_REFERRAL: Template("loan_referral@1", 90, 90, 30),
+    Purpose.INCOME_ESTIMATE: Template("income_estimate@1", 365, 365, 30),
+    Purpose.PORTRAIT: Template("portrait@1", 365, 90, 30),
+    Purpose.MODEL_DEVELOPMENT: Template("model_development@1", 365, 365, 30),
+    Purpose.SELF_VIEW: Template("self_view@1", 365, 365, 300),
+}
+PARTNERS_ASK_FOR = frozenset(
+    {
+        Purpose.CREDIT_ASSESSMENT,
+        Purpose.PRESCREEN,
+        Purpose.LOAN_REFERRAL,
+        Purpose.INCOME_ESTIMATE,
+        Purpose.PORTRAIT,
+    }
+)
+
+
+class GrantNotOpen(Refusal):
+    """The state of the grant forbids this step."""
+
+    status, code, title = 409, "grant_not_open", "The state of this consent does not allow this step"
+
+
+class AskLapsed(Refusal):
+    """The request waited for more than an hour."""
+
+    status, code, title = 409, "ask_lapsed", "This request has lapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a partner asks a person for."""
+
+    recipient: PartnerId
+    bureau: PartnerId | None
+    user: UserId | None
+    purpose: Purpose
+    categories: Categories
+    period_days: int
+    data_life_days: int
+    calls_per_month: int
+    channel: str
+
+
+async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
+    """Ask a person for a grant; nothing may be used before they say yes. Records `grant_requested`."""
+    _refuse_too_wide(wanted, offered)
+    notice = notices.current(wanted.purpose, Language.EN)
+    row = await GrantRow.create(
+        id=ids.ordered_id(),
+        user_id=wanted.user,
+        recipient=wanted.recipient,
+        bureau=wanted.bureau,
+        purpose=wanted.purpose,
+        asked=sorted(wanted.categories),
+        categories=[],
+        state="requested",
+        notice_id=notice.id,
+        notice_version=notice.version,
+        template=TEMPLATES[wanted.purpose].id,
+        channel=wanted.channel,
+        period_days=wanted.period_days,
+        data_life_days=wanted.data_life_days,
+        calls_per_month=wanted.calls_per_month,
+        requested_at=act.now,
+        using_db=act.db,
+    )
+    if wanted.user:
+        act.concern(wanted.user, GrantId(row.id))
+    act.record("grant_requested", _terms(row, row.asked), person=wanted.user, grant=GrantId(row.id))
+    return row
+
+
+def _refuse_too_wide(wanted: Ask, offered: Categories) -> None:
+    bounds = TEMPLATES[wanted.purpose]
+    faults: list[Fault] = []
+    if wanted.recipient != OPERATOR and wanted.purpose not in PARTNERS_ASK_FOR:
+        faults.append(Fault("/purpose", "purpose_not_open", "partners cannot ask for this purpose"))
+    if not wanted.categories:
+        faults.append(Fault("/categories", "empty", "name at least one category"))
+    faults += [
+        Fault("/categories", "category_not_offered", f"{category} is not offered here")
+        for category in sorted(wanted.categories - offered)
+    ]
+    for name, value, most in (
+        ("period_days", wanted.period_days, bounds.period_days_max),
+        ("data_life_days", wanted.data_life_days, bounds.data_life_days_max),
+        ("calls_per_month", wanted.calls_per_month, bounds.calls_per_month_max),
+    ):
+        if not 1 <= value <= most:
+            faults.append(Fault(f"/{name}", "out_of_range", f"between 1 and {most} for {bounds.id}"))
+    if faults:
+        raise Unacceptable("the consent asked for is wider than its template allows", *faults)
+
+
+async def approve(
+    act: Act, grant: GrantId, categories: Categories, language: Language
+) -> tuple[GrantRow, str]:
+    """The person says yes, to all or some of the categories; returns the grant and its signed receipt.
+
+    Binds the exact notice shown (id, version, hash, language) and how the person was signed in. A live grant to the
+    same recipient for the same purpose ends as `superseded`. Records `grant_given`.
+    """
+    person = _person(act)
+    row = await _locked(act, grant)
+    if row.state != "requested":
+        raise GrantNotOpen("this request was answered before")
+    if row.requested_at + ASK_LAPSES_AFTER < act.now:
+        raise AskLapsed("ask the bank to send you a new request")
+    if row.user_id not in (None, person.user):
+        raise NotFound
+    if not categories or not categories <= frozenset(row.asked):
+        fault = Fault("/categories", "not_asked", "choose at least one, and only of those asked for")
+        raise Unacceptable("choose among the categories that were asked for", fault)
+    return await _give(act, row, person, categories, language)
+
+
+async def give(act: Act, wanted: Ask, language: Language, *, offered: Categories) -> tuple[GrantRow, str]:
+    """The person gives a grant of their own accord, in the step that needs it (applying, picking a lender)."""
+    person = _person(act)
+    row = await ask(act, wanted, offered=offered)
+    return await _give(act, row, person, wanted.categories, language)
+
+
+async def _give(
+    act: Act, row: GrantRow, person: Person, categories: Categories, language: Language
+) -> tuple[GrantRow, str]:
+    grant = GrantId(row.id)
+    act.concern(person.user, grant)
+    await _refuse_minor(act, person.user)
+    await _supersede(act, row, person.user)
+    notice = notices.current(Purpose(row.purpose), language)
+    row.user_id = person.user
+    row.categories = sorted(categories)
+    row.state = "active"
+    row.notice_version, row.notice_sha256, row.language = notice.version, notice.sha256, language
+    row.given_at = act.now
+    row.expires_at = act.now + timedelta(days=row.period_days)
+    row.evidence = {
+        "session": ids.public("ses", person.session),
+        "signed_in_at": person.signed_in_at.isoformat(),
+        "method": person.method,
+    }
+    await row.save(using_db=act.db)
+    known_as = await _names(act, row, person.user)
+    act.record(
+        "grant_given", _terms(row, row.categories), person=person.user, grant=grant, partner=_tenant(row)
+    )
+    return row, await receipts.issue(act, row, subject=known_as)
+
+
+async def _names(act: Act, row: GrantRow, user: UserId) -> str:
+    """Give the recipient (and the bureau that relays) their pseudonyms of this person; say the recipient's."""
+    if row.bureau:
+        await people.pseudonym(act, user, PartnerId(row.bureau))
+    if row.recipient == OPERATOR:
+        return "operator"
+    return ids.public("usr", await people.pseudonym(act, user, PartnerId(row.recipient)))
+
+
+async def _refuse_minor(act: Act, user: UserId) -> None:
+    rows = await act.db.execute_query_dict("select born_on from consent_person where id = $1", [user])
+    born_on = rows[0]["born_on"] if rows else None
+    today = act.now.astimezone(BUSINESS_ZONE).date()
+    if born_on is None or people.age_on(born_on, today) < people.ADULT_YEARS:
+        raise AgeNotEstablished("only people who are known to be adults can agree to this")
+
+
+async def _supersede(act: Act, row: GrantRow, user: UserId) -> None:
+    live = GrantRow.filter(
+        user_id=user, recipient=row.recipient, bureau=row.bureau, purpose=row.purpose, state__in=["active", "paused"]
+    )
+    for old in await live.using_db(act.db).select_for_update():
+        await _end(act, old, user, by="person", code="superseded")
+
+
+async def reject(act: Act, grant: GrantId) -> GrantRow:
+    """The person says no; nothing else changes for them. Records `grant_rejected`."""
+    person = _person(act)
+    row = await _locked(act, grant)
+    if row.state == "rejected" and row.user_id == person.user:
+        act.record("grant_rejected_again", {}, person=person.user, grant=grant, partner=_tenant(row))
+        return row
+    if row.state != "requested" or row.user_id not in (None, person.user):
+        raise GrantNotOpen("this request was answered before")
+    row.state, row.user_id = "rejected", person.user
+    await row.save(using_db=act.db)
+    act.record("grant_rejected", {}, person=person.user, grant=grant, partner=_tenant(row))
+    return row
+
+
+async def withdraw(act: Act, grant: GrantId) -> GrantRow:
+    """The person ends a grant; everything that rests on it stops in this same act. Twice is fine.
+
+    Takes the grant's exclusive lock before it records, so that no use of it can stand later in the log.
+    Records `grant_withdrawn`.
+    """
+    person = _person(act)
+    row = await _locked(act, grant)
+    act.concern(person.user, grant)
+    if row.state == "ended":
+        act.record("grant_withdrawn_again", {}, person=person.user, grant=grant, partner=_tenant(row))
+        return row
+    if row.user_id != person.user or row.state not in ("active", "paused"):
+        raise GrantNotOpen("only a consent that was given can be withdrawn")
+    await _end(act, row, person.user, by="person", code="withdrawn")
+    await receipts.issue(act, row, subject=await _names(act, row, person.user))
+    return row
+
+
+async def _end(act: Act, row: GrantRow, user: UserId, *, by: str, code: str) -> None:
+    row.state, row.ended_by, row.ended_code, row.ended_at = "ended", by, code, act.now
+    await row.save(using_db=act.db, update_fields=["state", "ended_by", "ended_code", "ended_at"])
+    user, grant = UserId(user_of(row)), GrantId(row.id)
+    act.record(
+        f"grant_{code}", {"purpose": row.purpose, "by": by}, person=user, grant=grant, partner=_tenant(row)
+    )
+    await endings.run(act, Ended(grant, user, PartnerId(row.recipient), Purpose(row.purpose), code))
+
+
+async def give_fictional(
+    act: Act, users: list[UserId], recipient: PartnerId, purpose: Purpose, categories: Categories
+) -> int:
+    """Stamp fictional grants on the people of a demo or research set; never on people of ours. One fact for all."""
+    notice, template = notices.current(purpose, Language.EN), TEMPLATES[purpose]
+    rows = [
+        GrantRow(
+            id=ids.ordered_id(),
+            user_id=user,
+            recipient=recipient,
+            purpose=purpose,
+            asked=sorted(categories),
+            categories=sorted(categories),
+            state="active",
+            notice_id=notice.id,
+            notice_version=notice.version,
+            notice_sha256=notice.sha256,
+            language=Language.EN,
+            template=template.id,
+            channel="fictional",
+            period_days=template.period_days_max,
+            data_life_days=template.data_life_days_max,
+            calls_per_month=template.calls_per_month_max,
+            requested_at=act.now,
+            given_at=act.now,
+            expires_at=act.now + timedelta(days=template.period_days_max),
+            fictional=True,
+        )
+        for user in users
+    ]
+    await GrantRow.bulk_create(rows, batch_size=1_000, using_db=act.db)
+    act.record("fictional_grants_given", {"count": len(rows), "purpose": purpose}, partner=recipient)
+    return len(rows)
+
+
+async def find(view: View | Act, grant: GrantId) -> GrantRow:
+    """One grant that the caller may see, or 404."""
+    row = await GrantRow.filter(id=grant).using_db(view.db).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def mine(view: View, user: UserId) -> list[GrantRow]:
+    """A person's grants, newest first."""
+    return await GrantRow.filter(user_id=user).using_db(view.db).order_by("-requested_at").limit(LIST_MAX)
+
+
+def state_now(row: GrantRow, now: datetime) -> tuple[str, str | None]:
+    """The state as it is now, and the code of its end: expiry and lapse take effect by the clock."""
+    if row.state in ("active", "paused") and row.expires_at and row.expires_at <= now:
+        return "ended", "expired"
+    if row.state == "requested" and row.requested_at + ASK_LAPSES_AFTER < now:
+        return "lapsed", None
+    return row.state, row.ended_code
+
+
+def user_of(row: GrantRow) -> UserId:
+    """The person of a grant that was answered."""
+    if row.user_id is None:
+        raise NotFound
+    return UserId(row.user_id)
+
+
+async def _locked(act: Act, grant: GrantId) -> GrantRow:
+    row = await GrantRow.filter(id=grant).using_db(act.db).select_for_update().first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _person(act: Act) -> Person:
+    if not isinstance(act.principal, Person):
+        raise NotFound
+    return act.principal
+
+
+def _tenant(row: GrantRow) -> PartnerId:
+    """In whose log a grant's facts stand: the bureau's own uses stand in its own."""
+    return PartnerId(row.recipient)
+
+
+def _terms(row: GrantRow, categories: list[str]) -> dict[str, Json]:
+    return {
+        "recipient": receipts.party(PartnerId(row.recipient)),
+        "bureau": receipts.party(PartnerId(row.bureau)) if row.bureau else None,
+        "purpose": row.purpose,
+        "categories": [str(Category(c)) for c in categories],
+        "period_days": row.period_days,
+        "template": row.template,
+        "notice": f"{row.notice_id}@{row.notice_version}",
+        "notice_sha256": row.notice_sha256,
+    }

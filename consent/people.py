@@ -1,0 +1,91 @@
+"""People: the random id inside, the operator's own reference, and a random pseudonym per partner."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import NewType
+from uuid import UUID
+
+from compliance import ids
+from compliance.act import Act, View
+from compliance.database import ground
+from compliance.refusals import NotFound
+from compliance.vocabulary import PartnerId, UserId
+from consent.tables import PersonRow, PseudonymRow
+
+Pseudonym = NewType("Pseudonym", UUID)
+ADULT_YEARS = 18
+BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """Somebody the operator brings: its own reference, and the birth date if it is known."""
+
+    reference: str
+    born_on: date | None
+    fictional: bool
+
+
+async def bring(act: Act, people: Iterable[NewPerson]) -> dict[str, UserId]:
+    """Register people by the operator's references; who is known keeps the id. Records `people_brought`.
+
+    A reference is sealed under the person's own key and found again by its keyed index.
+    """
+    wanted = list(people)
+    found: dict[str, UserId] = {}
+    for start in range(0, len(wanted), BATCH):
+        found |= await _bring_batch(act, wanted[start : start + BATCH])
+    act.record("people_brought", {"count": len(wanted), "fictional": any(p.fictional for p in wanted)})
+    return found
+
+
+async def _bring_batch(act: Act, batch: list[NewPerson]) -> dict[str, UserId]:
+    store, ring = ground().key_store, ground().keyring
+    index = {ring.blind_index(p.reference): p for p in batch}
+    known = await act.db.execute_query_dict(
+        "select id, reference_index from consent_person where reference_index = any($1::bytea[])",
+        [list(index)],
+    )
+    found = {index[bytes(r["reference_index"])].reference: UserId(r["id"]) for r in known}
+    new = {UserId(ids.random_id()): p for p in batch if p.reference not in found}
+    await store.make(new)
+    sealers = await store.sealers(new)
+    await PersonRow.bulk_create(
+        [
+            PersonRow(
+                id=user,
+                reference_index=ring.blind_index(p.reference),
+                reference_sealed=sealers[user].seal(p.reference.encode(), user.bytes),
+                born_on=p.born_on,
+                fictional=p.fictional,
+                made_at=act.now,
+            )
+            for user, p in new.items()
+        ],
+        using_db=act.db,
+    )
+    return found | {p.reference: user for user, p in new.items()}
+
+
+async def pseudonym(act: Act, user: UserId, partner: PartnerId) -> Pseudonym:
+    """What `partner` knows this person by; made at the first need. The act is the person's own or the platform's."""
+    row = await PseudonymRow.filter(user_id=user, partner=partner).using_db(act.db).first()
+    if row is None:
+        row = await PseudonymRow.create(
+            id=ids.random_id(), user_id=user, partner=partner, made_at=act.now, using_db=act.db
+        )
+    return Pseudonym(row.id)
+
+
+async def by_pseudonym(act: Act | View, known_as: Pseudonym) -> UserId:
+    """The person behind the calling partner's pseudonym; another tenant's is as unknown as none (404)."""
+    rows = await act.db.execute_query_dict("select user_id from consent_pseudonym where id = $1", [known_as])
+    if not rows:
+        raise NotFound("no person of yours has this id")
+    return UserId(rows[0]["user_id"])
+
+
+def age_on(born_on: date, day: date) -> int:
+    """Full years of age on a day; a birthday on 29 February counts from 1 March in other years."""
+    return day.year - born_on.year - ((day.month, day.day) < (born_on.month, born_on.day))

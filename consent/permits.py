@@ -1,0 +1,293 @@
+"""A permit is proof, made now, that a use is allowed. Code that reads a person's data takes one.
+
+There are four kinds, each made by one function here: `permit` (a partner uses a person's data), `own_permit` (a person
+looks at their own), `staff_permit` (staff look, with a stated reason) and `population_permit` (batch work).
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from compliance.act import Act
+from compliance.canonical import digest
+from compliance.refusals import NotFound, Refusal
+from compliance.replies import Stored, check_on_replay
+from compliance.vocabulary import (
+    OPERATOR,
+    Categories,
+    Category,
+    GrantId,
+    PartnerClient,
+    PartnerId,
+    Person,
+    Purpose,
+    Staff,
+    UserId,
+)
+from consent.people import ADULT_YEARS, age_on
+
+BUSINESS_ZONE = ZoneInfo("Asia/Shanghai")
+REASON_LENGTH_MIN = 10
+
+FIND = """
+with found as (
+    select g.id, g.user_id, g.recipient, g.categories, g.state, g.ended_code, g.expires_at, g.calls_per_month,
+           p.born_on, p.objected_to_prescreen_at
+    from consent_grant g join consent_person p on p.id = g.user_id
+    where g.user_id = $1 and g.recipient = $2 and g.purpose = $3 and g.bureau is not distinct from $4
+    order by g.state in ('active', 'paused') desc, g.requested_at desc
+    limit 1 for share of g
+), used as (
+    insert into consent_use (grant_id, month, calls, last_used_at)
+    select id, $5, 1, $6 from found where state = 'active' and expires_at > $6
+    on conflict (grant_id, month) do update set calls = consent_use.calls + 1, last_used_at = excluded.last_used_at
+    returning calls
+)
+select found.*, (select calls from used) as calls from found
+"""
+
+
+class ConsentMissing(Refusal):
+    """No grant covers this use."""
+
+    status, code, title = 403, "consent_missing", "The person has not consented to this use"
+
+
+class ConsentWithdrawn(Refusal):
+    """The person ended the grant."""
+
+    status, code, title = 403, "consent_withdrawn", "The person has withdrawn this consent"
+
+
+class ConsentExpired(Refusal):
+    """The grant's period is over."""
+
+    status, code, title = 403, "consent_expired", "This consent has expired"
+
+
+class ConsentPaused(Refusal):
+    """The person paused the grant."""
+
+    status, code, title = 403, "consent_paused", "The person has paused this consent"
+
+
+class ConsentFrequencyExceeded(Refusal):
+    """The grant was used as often as it allows in this calendar month."""
+
+    status, code, title = (
+        403,
+        "consent_frequency_exceeded",
+        "This consent was used as often as it allows this month",
+    )
+
+
+class CategoryNotGranted(Refusal):
+    """Nothing is left of what was asked."""
+
+    status, code, title = 403, "category_not_granted", "None of the categories asked for were granted"
+
+
+class UserObjected(Refusal):
+    """The person objected to this kind of use."""
+
+    status, code, title = 403, "user_objected", "The person has objected to this use"
+
+
+class AgeNotEstablished(Refusal):
+    """Unknown age, or a minor: refused before any feature is read."""
+
+    status, code, title = 403, "age_not_established", "The person is not known to be an adult"
+
+
+class ReasonMissing(Refusal):
+    """Staff must say why they look at personal data."""
+
+    status, code, title = 422, "reason_missing", "A reason is needed to look at personal data"
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Proof that `recipient` may use these categories of this person's data for this purpose, now."""
+
+    grant: GrantId
+    user: UserId
+    recipient: PartnerId
+    bureau: PartnerId | None
+    purpose: Purpose
+    categories: Categories
+    expires_at: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPermit:
+    """Proof that a person looks at their own data, in their own session."""
+
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class StaffPermit:
+    """Proof that a member of staff looks for a stated reason, which stands in the log."""
+
+    staff: Staff
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationPermit:
+    """The only key to batch work: who may be in it, by which grant, with which categories.
+
+    `basis` is `grants` (each person's own) or `research_set` (a stamped set that no grant covers).
+    `born_on` lets eligibility be judged; the digest covers the whole permit.
+    """
+
+    purpose: Purpose
+    recipient: PartnerId
+    basis: str
+    cutoff: datetime
+    grants: dict[UserId, GrantId]
+    masks: dict[UserId, Categories]
+    born_on: dict[UserId, date]
+    digest: str
+    bureau: PartnerId | None = None
+
+
+async def permit(
+    act: Act,
+    user: UserId,
+    purpose: Purpose,
+    wanted: Categories,
+    *,
+    recipient: PartnerId | None = None,
+    count: bool = True,
+) -> Permit:
+    """Prove a live grant covers this use, or refuse; one query, which locks the grant until the act ends.
+
+    Withdrawal takes the stronger lock before it records, so the order in the log is the order of effect. A bureau
+    that relays names the `recipient`. Answers with the intersection of what is wanted and what was granted.
+    """
+    relays = isinstance(act.principal, PartnerClient) and recipient not in (None, act.tenant)
+    bureau = act.tenant if relays else None
+    towards = recipient or act.tenant
+    month = act.now.astimezone(BUSINESS_ZONE).date().replace(day=1)
+    rows = await act.db.execute_query_dict(FIND, [user, towards, purpose, bureau, month, act.now])
+    if not rows:
+        act.concern(user, None)
+        raise ConsentMissing("ask the person for consent (POST /v1/grants), then try again")
+    row = rows[0]
+    grant = GrantId(row["id"])
+    act.concern(user, grant)
+    _refuse_unless_live(row, act.now, count=count)
+    _refuse_unless_of_age(row["born_on"], act.now)
+    if purpose is Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
+        raise UserObjected("take the person off your lists")
+    allowed = frozenset(Category(c) for c in row["categories"]) & wanted
+    if not allowed:
+        raise CategoryNotGranted("ask for a grant that names at least one of these categories")
+    proof = digest(
+        {
+            "grant": str(grant),
+            "user": str(user),
+            "recipient": str(towards),
+            "bureau": str(bureau) if bureau else None,
+            "purpose": purpose,
+            "categories": sorted(allowed),
+            "at": act.now.isoformat(),
+        }
+    )
+    return Permit(grant, user, towards, bureau, purpose, allowed, row["expires_at"], proof)
+
+
+def _refuse_unless_live(row: dict[str, object], now: datetime, *, count: bool) -> None:
+    state, expires_at = row["state"], row["expires_at"]
+    if state == "ended" and row["ended_code"] == "expired":
+        raise ConsentExpired("ask the person for a new consent")
+    if state == "ended":
+        raise ConsentWithdrawn("stop using what this consent allowed, and do not ask again at once")
+    if state not in ("active", "paused") or not isinstance(expires_at, datetime):
+        raise ConsentMissing("the person has not said yes; wait for an answer, or ask (POST /v1/grants)")
+    if expires_at <= now:
+        raise ConsentExpired("ask the person for a new consent")
+    if state == "paused":
+        raise ConsentPaused("wait until the person resumes it")
+    calls, limit = row["calls"], row["calls_per_month"]
+    if count and isinstance(limit, int) and isinstance(calls, int) and calls > limit:
+        raise ConsentFrequencyExceeded("wait for the next calendar month, or ask for a wider consent")
+
+
+def _refuse_unless_of_age(born_on: object, now: datetime) -> None:
+    if not isinstance(born_on, date) or age_on(born_on, now.astimezone(BUSINESS_ZONE).date()) < ADULT_YEARS:
+        raise AgeNotEstablished("only people who are known to be adults can be assessed")
+
+
+@check_on_replay
+async def still_permitted(act: Act, stored: Stored) -> None:
+    """An old answer about a person is given again only while the grant it rested on lives."""
+    if stored.person is None or stored.grant is None or not isinstance(act.principal, PartnerClient):
+        return
+    rows = await act.db.execute_query_dict(
+        """select g.state, g.ended_code, g.expires_at, null::int as calls, null::int as calls_per_month
+           from consent_grant g where g.id = $1 for share""",
+        [stored.grant],
+    )
+    if not rows:
+        raise NotFound
+    if rows[0]["state"] != "requested":  # a request's own answer may be repeated while it waits
+        _refuse_unless_live(rows[0], act.now, count=False)
+
+
+def own_permit(act: Act) -> OwnPermit:
+    """A person may always look at their own data."""
+    if not isinstance(act.principal, Person):
+        raise NotFound
+    return OwnPermit(act.principal.user)
+
+
+def staff_permit(act: Act, reason: str) -> StaffPermit:
+    """Staff may look for a stated reason; the look is recorded here (征信业管理条例 Art 22)."""
+    if not isinstance(act.principal, Staff):
+        raise NotFound
+    if len(reason.strip()) < REASON_LENGTH_MIN:
+        raise ReasonMissing("say in a sentence why you need to see this")
+    act.record("staff_looked", {"reason": reason.strip()})
+    return StaffPermit(act.principal, reason.strip())
+
+
+async def population_permit(
+    act: Act, purpose: Purpose, recipient: PartnerId, cutoff: datetime
+) -> PopulationPermit:
+    """Everybody with a live grant of this purpose to this recipient, of known age, who did not object.
+
+    Every release checks each row again; this only bounds the work.
+    """
+    rows = await act.db.execute_query_dict(
+        """select g.id, g.user_id, g.categories, p.born_on from consent_grant g
+           join consent_person p on p.id = g.user_id
+           where g.recipient = $1 and g.purpose = $2 and g.state = 'active' and g.expires_at > $3
+             and p.born_on is not null and p.objected_to_prescreen_at is null
+           order by g.user_id""",
+        [recipient, purpose, act.now],
+    )
+    today = act.now.astimezone(BUSINESS_ZONE).date()
+    adults = [r for r in rows if age_on(r["born_on"], today) >= ADULT_YEARS]
+    masks = {UserId(r["user_id"]): frozenset(Category(c) for c in r["categories"]) for r in adults}
+    grants = {UserId(r["user_id"]): GrantId(r["id"]) for r in adults}
+    proof = digest(
+        {
+            "purpose": purpose,
+            "recipient": str(recipient),
+            "cutoff": cutoff.isoformat(),
+            "grants": [[str(user), str(grant), sorted(masks[user])] for user, grant in grants.items()],
+        }
+    )
+    act.record("population_permitted", {"people": len(grants), "digest": proof}, partner=recipient)
+    born = {UserId(r["user_id"]): r["born_on"] for r in adults}
+    return PopulationPermit(purpose, recipient, "grants", cutoff, grants, masks, born, proof)
+
+
+def research_permit(act: Act, name: str, cutoff: datetime) -> PopulationPermit:
+    """A stamped research set: no person of ours, exempt from grants and ages; the reading is recorded."""
+    proof = digest({"research_set": name, "cutoff": cutoff.isoformat()})
+    act.record("research_set_read", {"name": name, "digest": proof})
+    return PopulationPermit(Purpose.MODEL_DEVELOPMENT, OPERATOR, "research_set", cutoff, {}, {}, {}, proof)
