@@ -95,6 +95,7 @@ class ApplicationRow(Model):
     receipt_digest = fields.TextField()
     metric = fields.TextField()
     picked = fields.UUIDField(null=True)
+    closed_at = fields.DatetimeField(null=True)
     made_at = fields.DatetimeField()
 
     class Meta:
@@ -124,17 +125,48 @@ class ReferralRow(Model):
     offer = fields.UUIDField()
     user_id = fields.UUIDField()
     partner = fields.UUIDField()
+    pseudonym = fields.UUIDField()
     grant_id = fields.UUIDField()
-    mode = fields.TextField()
+    wish: fields.Field[dict[str, Any]] = fields.JSONField()
     state = fields.TextField()
-    reason = fields.TextField(null=True)
+    reason: fields.Field[str | None] = fields.TextField(null=True)  # type: ignore[assignment]  # tortoise types no nullable text
     delivery = fields.TextField()
     attempts = fields.IntField(default=0)
     next_try_at = fields.DatetimeField()
     lease_until = fields.DatetimeField(null=True)
-    handover = fields.TextField(null=True)
     made_at = fields.DatetimeField()
     changed_at = fields.DatetimeField()
 
     class Meta:
         table = "partners_referral"
+
+
+class ReferralStepRow(Model):
+    """One step of a referral, kept as it was taken."""
+
+    seq = fields.BigIntField(primary_key=True, generated=True)
+    referral = fields.UUIDField()
+    partner = fields.UUIDField()
+    user_id = fields.UUIDField()
+    state = fields.TextField()
+    reason = fields.TextField(null=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_referral_step"
+
+
+class OutcomeRow(Model):
+    """What a lender reported of a referral or a score."""
+
+    id = fields.UUIDField(primary_key=True)
+    partner = fields.UUIDField()
+    referral = fields.UUIDField(null=True)
+    score = fields.UUIDField(null=True)
+    user_id = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    report: fields.Field[dict[str, Any]] = fields.JSONField()
+    reported_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_outcome"

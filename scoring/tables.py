@@ -44,6 +44,8 @@ class ScoreRow(Model):
     reasons: fields.Field[list[dict[str, Any]]] = fields.JSONField()
     channel = fields.TextField()
     vector = fields.BinaryField()
+    events = ArrayField("int")
+    active_days = ArrayField("int")
     snapshot = fields.TextField()
     permit_digest = fields.TextField()
     code_version = fields.TextField()

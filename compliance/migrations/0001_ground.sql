@@ -117,3 +117,11 @@ create policy of_platform on compliance_reply to xinqiao_platform using (true) w
 grant select, insert, update, delete on compliance_reply to xinqiao_partner, xinqiao_person, xinqiao_platform;
 grant delete, select (made_at) on compliance_reply to xinqiao_upkeep;
 create policy of_upkeep on compliance_reply to xinqiao_upkeep using (true);
+
+-- Leaves hold commitments and times, nothing readable: whoever has access at all may read every leaf.
+create function compliance_leaves(first bigint, count int) returns table (leaf bytea)
+    language sql stable security definer set search_path = public, pg_temp as $$
+    select leaf from compliance_log where leaf_index >= first and leaf_index < first + count order by leaf_index;
+$$;
+revoke execute on function compliance_leaves from public;
+grant execute on function compliance_leaves to xinqiao_partner, xinqiao_person, xinqiao_platform;

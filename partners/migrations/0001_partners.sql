@@ -63,8 +63,11 @@ create table partners_recall (
     prescreen uuid not null,
     partner uuid not null,
     reason text not null,
-    recalled_at timestamptz not null
+    recalled_at timestamptz not null,
+    -- Numbers are drawn before they commit: readers stop below the oldest transaction that still runs.
+    transaction xid8 not null default pg_current_xact_id()
 );
+create index on partners_recall (prescreen, transaction, seq);
 
 create table partners_application (
     id uuid primary key,
@@ -75,8 +78,11 @@ create table partners_application (
     receipt_digest text not null,
     metric text not null,
     picked uuid,
+    closed_at timestamptz,                  -- when the consent to matching ended
     made_at timestamptz not null
 );
+create index on partners_application (grant_id);
+create index on partners_application (user_id);
 create table partners_offer (
     id uuid primary key,
     application uuid not null references partners_application (id),
@@ -89,19 +95,19 @@ create table partners_offer (
 );
 create table partners_referral (
     id uuid primary key,
-    application uuid not null references partners_application (id),
+    application uuid not null unique references partners_application (id),
     offer uuid not null references partners_offer (id),
     user_id uuid not null,
     partner uuid not null,
+    pseudonym uuid not null,                -- what the lender knows the person by
     grant_id uuid not null,                 -- to that one lender, for loan_referral
-    mode text not null check (mode in ('redirect', 'submit')),
+    wish jsonb not null,                    -- all that the lender is told: product, amount, instalments, terms digest
     state text not null,
     reason text,
     delivery text not null check (delivery in ('queued', 'sending', 'unknown', 'done', 'dead', 'stopped')),
     attempts int not null default 0,
     next_try_at timestamptz not null,
     lease_until timestamptz,
-    handover text,                          -- the signed one-hop address, for its person alone
     made_at timestamptz not null,
     changed_at timestamptz not null
 );
@@ -127,6 +133,8 @@ create table partners_outcome (
     reported_at timestamptz not null
 );
 create index on partners_outcome (grant_id);
+create index on partners_outcome (referral);
+create index on partners_outcome (score);
 
 alter table partners_prescreen enable row level security;
 alter table partners_prescreen force row level security;
@@ -160,8 +168,8 @@ alter table partners_application force row level security;
 create policy of_person on partners_application to xinqiao_person
     using (user_id = (select app_person())) with check (user_id = (select app_person()));
 create policy of_platform on partners_application to xinqiao_platform using (true) with check (true);
-grant select, insert, update (picked) on partners_application to xinqiao_person;
-grant select on partners_application to xinqiao_platform;
+grant select, insert, update (picked, closed_at) on partners_application to xinqiao_person;
+grant select, update (closed_at) on partners_application to xinqiao_platform;
 
 alter table partners_offer enable row level security;
 alter table partners_offer force row level security;
@@ -179,8 +187,7 @@ create policy of_partner on partners_referral to xinqiao_partner
 create policy of_person on partners_referral to xinqiao_person
     using (user_id = (select app_person())) with check (user_id = (select app_person()));
 create policy of_platform on partners_referral to xinqiao_platform using (true) with check (true);
-grant select (id, application, user_id, partner, grant_id, mode, state, reason, delivery, made_at, changed_at),
-      update (state, reason, changed_at) on partners_referral to xinqiao_partner;
+grant select, update (state, reason, delivery, changed_at) on partners_referral to xinqiao_partner;
 grant select, insert, update on partners_referral to xinqiao_person, xinqiao_platform;
 
 alter table partners_referral_step enable row level security;

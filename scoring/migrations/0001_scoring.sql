@@ -41,7 +41,9 @@ create table scoring_score (
     not_used text[] not null,
     reasons jsonb not null,
     channel text not null,
-    vector bytea not null,
+    vector bytea not null,              -- what was not shared is not in it
+    events int[] not null,
+    active_days int[] not null,
     snapshot text not null,
     permit_digest text not null,
     code_version text not null,

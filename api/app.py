@@ -1,0 +1,63 @@
+"""Put the pieces together."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import RedocRenderPlugin
+
+from api import access, problems, telemetry
+from api.oauth import endpoints
+from api.settings import Settings, from_environment
+from api.v1 import applications, grants, health, log, me, outcomes, prescreens, referrals, scores
+from api.web import sign_in
+from compliance import database as databases
+from compliance import postgres
+from compliance.database import Database
+
+OPENAPI = OpenAPIConfig(
+    title="Xinqiao",
+    version="1.0.0",
+    path="/schema",
+    render_plugins=[RedocRenderPlugin(js_url="/static/redoc.standalone.js", google_fonts=False)],
+    root_schema_site="redoc",
+)
+
+
+NOUNS = (health, endpoints, grants, me, scores, prescreens, applications, referrals, outcomes, log, sign_in)
+ROUTES = [route for noun in NOUNS for route in noun.routes]
+
+
+def create_app(settings: Settings, database: Database) -> Litestar:
+    """Build the application, or fail if a route forgot its access."""
+
+    @asynccontextmanager
+    async def standing(_: Litestar) -> AsyncIterator[None]:
+        async with databases.opened(database, settings.home, settings.origin):
+            yield
+
+    app = Litestar(
+        ROUTES,
+        guards=[access.demand_access],
+        exception_handlers=problems.HANDLERS,
+        lifespan=[standing],
+        middleware=[telemetry.Telemetry],
+        state=State({"settings": settings}),
+        request_max_body_size=settings.body_bytes_max,
+        openapi_config=OPENAPI,
+    )
+    access.every_route_declares_access(app)
+    return app
+
+
+def from_worker() -> Litestar:
+    """What each server worker calls; it starts no database, and dies with the process that does."""
+    postgres.die_with_parent()
+    telemetry.set_up()
+    settings = from_environment()
+    database = settings.database or databases.embedded(Path(os.environ["XINQIAO_SOCKETS"]))
+    return create_app(settings, database)

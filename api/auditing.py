@@ -1,0 +1,79 @@
+"""What an auditor runs: verify the whole log, take a checkpoint away, compute an old score again."""
+
+import sys
+
+from rich.console import Console
+from rich.progress import Progress
+
+from api.running import Standing
+from compliance import database as databases
+from compliance import ids
+from compliance import verify as verifier
+from compliance.act import open_act, open_upkeep
+from compliance.database import ground
+from compliance.log import LogKey, NoteRefused
+from compliance.verify import Report
+from compliance.vocabulary import Worker
+from scoring import scores
+
+AUDITOR = Worker("auditor")
+WHOLE, DAMAGED = 0, 1
+
+
+async def verify(found: Standing, against: str | None) -> int:
+    """Verify everything; prints what was found, each damage named by its index. 0 if the log is whole."""
+    out = Console(highlight=False)
+    async with databases.opened(found.database, found.settings.home, found.settings.origin):
+        try:
+            report = await checked(found, against)
+        except NoteRefused as error:
+            out.print(f"the checkpoint kept outside cannot be used: {error}", style="bold red")
+            return DAMAGED
+    for finding in report.findings:
+        out.print(f"{finding.damage} at {finding.index}: {finding.detail}", markup=False)
+    if report.unlisted:
+        out.print(f"and {report.unlisted} more")
+    out.print(
+        f"{report.size} facts, {report.checkpoints} checkpoints, {report.pending} pending, {report.erased} erased: "
+        + ("the log is whole" if report.whole else "THE LOG WAS DAMAGED")
+    )
+    return WHOLE if report.whole else DAMAGED
+
+
+async def checked(found: Standing, against: str | None) -> Report:
+    """Verify everything, showing how far it is; the database is open."""
+    key = LogKey(found.settings.origin, ground().keyring.log_public_bytes())
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("verifying")
+        async with open_upkeep(AUDITOR) as upkeep:
+            return await verifier.verify(
+                upkeep.db,
+                known_key=key,
+                against=against,
+                progress=lambda done, size: bar.update(task, completed=done, total=size),
+            )
+
+
+async def print_checkpoint(found: Standing) -> int:
+    """Print the newest signed checkpoint."""
+    async with (
+        databases.opened(found.database, found.settings.home, found.settings.origin),
+        open_upkeep(AUDITOR) as upkeep,
+    ):
+        rows = await upkeep.db.execute_query_dict(
+            "select note from compliance_checkpoint order by size desc limit 1"
+        )
+    if rows:
+        sys.stdout.write(rows[0]["note"])
+    return 0 if rows else DAMAGED
+
+
+async def replay(found: Standing, score: str) -> int:
+    """Compute a score again; 0 if it is the same to the point."""
+    async with (
+        databases.opened(found.database, found.settings.home, found.settings.origin),
+        open_act(AUDITOR, scores.PURPOSE) as act,
+    ):
+        then, now = await scores.replay(act, ids.private("scr", score))
+    Console().print(f"{score}: {then} points then, {now} points now", highlight=False)
+    return WHOLE if then == now else DAMAGED

@@ -1,0 +1,193 @@
+"""The command `xinqiao`: run the service, play the demo, verify the log, quote a loan."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from api import running, telemetry
+from api.settings import Settings, SettingUnusable, from_environment
+from compliance.database import AddressUnusable
+from compliance.migrate import MigrationRefused
+from compliance.postgres import PostgresFailed
+from compliance.refusals import Refusal
+
+EXPECTED = (SettingUnusable, AddressUnusable, PostgresFailed, MigrationRefused, Refusal, FileNotFoundError)
+USAGE_ERROR, FAILED = 2, 1
+
+
+def main() -> None:
+    """Run one command; exits 0 when it succeeded, 1 when it did not, 2 when it was called wrongly."""
+    arguments = _parser().parse_args()
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        sys.exit(command(arguments))
+    except EXPECTED as error:
+        print(f"xinqiao: {_told(error)}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, Refusal):
+        return "; ".join([error.detail, *(f"{f.pointer}: {f.detail}" for f in error.faults)])
+    return str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xinqiao", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="play the story as real calls against a running server")
+    demo.add_argument("--once", action="store_true", help="stop after the story; exit 0 if every step held")
+    demo.add_argument(
+        "--data", type=Path, help="a folder in the canonical shape, instead of the synthetic set"
+    )
+    demo.add_argument("--port", type=_port, default=8080)
+    demo.add_argument(
+        "--write-credentials", type=Path, metavar="DIR", help="write an outside client's files there"
+    )
+    demo.set_defaults(run=_demo)
+
+    serve = commands.add_parser("serve", help="run the API, the pages and the worker")
+    serve.add_argument("--port", type=_port, default=8080)
+    serve.add_argument("--workers", type=int, choices=range(1, 65), default=1, metavar="N")
+    serve.set_defaults(run=lambda a: running.serve(_settings(a.port), port=a.port, workers=a.workers))
+
+    commands.add_parser("worker", help="run the worker alone").set_defaults(
+        run=lambda _: running.work(from_environment())
+    )
+
+    log = commands.add_parser("log", help="the tamper-evident log").add_subparsers(
+        required=True, metavar="command"
+    )
+    verify = log.add_parser("verify", help="check every fact, leaf, tile and checkpoint")
+    verify.add_argument("--against", type=Path, metavar="FILE", help="a checkpoint that was kept outside")
+    verify.set_defaults(run=_verify)
+    checkpoint = log.add_parser("checkpoint", help="print the newest signed checkpoint, to be kept outside")
+    checkpoint.set_defaults(run=_checkpoint)
+
+    replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
+    replay.add_argument("score")
+    replay.set_defaults(run=_replay)
+
+    quote = commands.add_parser("quote", help="a loan's schedule and its annual rates")
+    quote.add_argument("--principal", required=True, help="e.g. 6000.00")
+    quote.add_argument("--disbursed", required=True, help="YYYY-MM-DD, Asia/Shanghai")
+    quote.add_argument("--instalments", type=int, required=True)
+    quote.add_argument("--daily-rate", required=True, help="e.g. 0.0005")
+    quote.add_argument("--method", required=True, choices=["equal_principal", "equal_instalment"])
+    quote.add_argument("--json", action="store_true")
+    quote.set_defaults(run=_quote)
+
+    openapi = commands.add_parser("openapi", help="write openapi/v1.yaml from the code")
+    openapi.add_argument(
+        "--check", action="store_true", help="say whether the file is up to date, change nothing"
+    )
+    openapi.set_defaults(run=_openapi)
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65_000:
+        raise argparse.ArgumentTypeError("a port from 1 to 65000")
+    return int(text)
+
+
+def _settings(port: int) -> Settings:
+    """The installation's settings; on loopback the issuer follows the port that was asked for."""
+    os.environ.setdefault("XINQIAO_ISSUER", f"http://127.0.0.1:{port}")
+    return from_environment()
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from api.demo.play import play  # noqa: PLC0415 - training imports CatBoost, which takes two seconds
+
+    os.environ.setdefault("XINQIAO_PRESCREEN_ENTRIES_MIN", "20")
+    settings = _settings(arguments.port)
+    if settings.installation == "production":
+        raise SettingUnusable(
+            "the demo makes fictional people and licences: not in a production installation"
+        )
+    return play(
+        settings,
+        port=arguments.port,
+        data=arguments.data,
+        once=arguments.once,
+        credentials=arguments.write_credentials,
+    )
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from api import auditing  # noqa: PLC0415 - keeps `xinqiao quote` quick
+
+    against = arguments.against.read_text() if arguments.against else None
+    with _standing() as settings:
+        return asyncio.run(auditing.verify(settings, against))
+
+
+def _checkpoint(_: argparse.Namespace) -> int:
+    from api import auditing  # noqa: PLC0415 - as above
+
+    with _standing() as settings:
+        return asyncio.run(auditing.print_checkpoint(settings))
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from api import auditing  # noqa: PLC0415 - as above
+
+    with _standing() as settings:
+        return asyncio.run(auditing.replay(settings, arguments.score))
+
+
+@contextmanager
+def _standing() -> Iterator[running.Standing]:
+    telemetry.set_up()
+    with running.standing(from_environment()) as found:
+        yield found
+
+
+def _quote(arguments: argparse.Namespace) -> int:
+    from partners import quote  # noqa: PLC0415 - as above
+    from partners.terms import Method, Terms  # noqa: PLC0415
+
+    try:
+        amount = Decimal(arguments.principal).scaleb(2)
+        terms = Terms(
+            principal_minor=int(amount.to_integral_exact()),
+            disbursed=date.fromisoformat(arguments.disbursed),
+            instalments=arguments.instalments,
+            daily_rate=Decimal(arguments.daily_rate),
+            method=Method(arguments.method),
+        )
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        print(f"xinqiao quote: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    if amount != terms.principal_minor:
+        print("xinqiao quote: --principal has at most two decimals", file=sys.stderr)
+        return USAGE_ERROR
+    quoted = quote.quote(terms)
+    if arguments.json:
+        print(json.dumps(quoted, indent=1))
+        return 0
+    for row in quoted["schedule"]:  # type: ignore[attr-defined]
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    print(f"simple/365 {quoted['simple_365']}  simple/360 {quoted['simple_360']}  XIRR {quoted['xirr_365']}")
+    return 0
+
+
+def _openapi(arguments: argparse.Namespace) -> int:
+    from api import contract  # noqa: PLC0415 - as above
+
+    return contract.check() if arguments.check else contract.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The demo: a fictional world, told as real calls to a running server."""

@@ -1,0 +1,360 @@
+"""The story: seven chapters, each a few real calls whose answers must be as told; the first that is not ends it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from api import auditing, sessions
+from api.demo import catalogue, world
+from api.demo.callers import BankSoftware, Browser, CallFailed, expect, write_credentials
+from api.demo.telling import Telling
+from api.demo.world import World
+from api.running import Standing
+from api.settings import Settings
+from compliance import ids
+from compliance.act import open_act
+from compliance.vocabulary import Language, UserId
+from scoring import release
+
+WAIT_SECONDS = 30.0
+LIST_SHARE_OF_BANDS = ["A", "B", "C"]
+
+
+@dataclass
+class Story:
+    """Everything the chapters share."""
+
+    settings: Settings
+    world: World
+    http: httpx2.AsyncClient
+    tell: Telling
+    credentials: Path | None
+    links: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def categories(self) -> list[str]:
+        """What is asked for: everything offered that the model can use."""
+        return sorted(self.world.categories)
+
+    def bank(self, code: str) -> BankSoftware:
+        """A partner's software."""
+        return BankSoftware(self.http, self.settings.issuer, f"{code}-client", self.world.keys[code])
+
+    def partner(self, code: str) -> str:
+        """A partner's public id."""
+        return ids.public("ptn", self.world.partners[code])
+
+    async def browser(self, user: UserId) -> Browser:
+        """A person's browser, signed in by a one-time link."""
+        browser = Browser(self.http, self.settings.issuer)
+        await browser.sign_in(await self.link(user))
+        return browser
+
+    async def link(self, user: UserId) -> str:
+        """A fresh one-time sign-in link of a person."""
+        token = await sessions.make_link(world.DEMO, self.settings, user=user)
+        return f"{self.settings.issuer}/sign-in/{token}"
+
+
+async def tell_all(story: Story) -> None:
+    """Every chapter, in order."""
+    first, second, third = story.world.people[:3]
+    harbour = story.bank(catalogue.HARBOUR)
+    pseudonym = await _consent(story, harbour, first)
+    await _score(story, harbour, pseudonym)
+    await _licence(story, harbour, pseudonym, first)
+    await _list(story, harbour, first)
+    await _route(story, third)
+    await _withdraw(story, harbour, pseudonym, first)
+    await _outside_client(story, harbour, second)
+
+
+async def _consent(story: Story, bank: BankSoftware, user: UserId) -> str:
+    story.tell.chapter("Consent", "授权：先问本人，再用数据")
+    grant = await ask(story, bank, "credit_assessment")
+    story.tell.step("the bank asks; nothing may be used yet", f"{grant['id']} is {grant['state']}")
+    early = await bank.call("POST", "/v1/scores", score_request(story, "usr_" + "0" * 26))
+    expect(early, 404, "not_found")
+    story.tell.step("a person the bank does not know is not hinted at", "404 not_found")
+    browser = await story.browser(user)
+    page = await browser.page(f"/ask/{grant['id']}")
+    story.tell.step("the person reads the ask page", f"{len(page)} characters of HTML, nothing pre-ticked")
+    given = await approve(story, browser, grant["id"])
+    story.tell.step("and says yes", f"until {given['expires_at']}, {len(given['categories'])} categories")
+    await verify_receipt(story, given["receipt"])
+    story.tell.step("the receipt verifies offline with the published key", "ES256, typ consent-receipt+jwt")
+    seen = expect(await bank.call("GET", f"/v1/grants/{grant['id']}"), 200)
+    story.tell.step("the bank now knows the person by a pseudonym of its own", seen["user"])
+    return str(seen["user"])
+
+
+async def _score(story: Story, bank: BankSoftware, pseudonym: str) -> None:
+    story.tell.chapter("Score", "评分：只用本人同意的数据，并说明原因")
+    once = str(uuid4())
+    body = score_request(story, pseudonym)
+    score = expect(await bank.call("POST", "/v1/scores", body, once=once), 201)
+    tell_score(story, score)
+    again = await bank.call("POST", "/v1/scores", body, once=once)
+    if again.json() != score or again.headers.get("idempotency-replayed") != "true":
+        raise CallFailed("the repeated call was not answered the same")
+    story.tell.step("the same call again is answered the same, and counts once", "Idempotency-Replayed: true")
+    less = {**body, "categories": [min(body["categories"])], "answer": "band"}
+    narrow = await bank.call("POST", "/v1/scores", less)
+    told = narrow.json().get("band") or narrow.json().get("code")
+    story.tell.step(f"asked for {less['categories'][0]} alone, as a band", str(told))
+    proof = await wait_for(lambda: _proof(bank, score["fact_id"]), "the fact stands in the log")
+    story.tell.step(
+        "the disclosure's proof of inclusion", f"{len(proof.splitlines())} lines, C2SP tlog-proof"
+    )
+
+
+async def _proof(bank: BankSoftware, fact: str) -> str | None:
+    answer = await bank.call("GET", f"/v1/log/facts/{fact}/proof")
+    return answer.text if answer.status_code == 200 else None
+
+
+async def _licence(story: Story, bank: BankSoftware, pseudonym: str, user: UserId) -> None:
+    story.tell.chapter("Licence", "许可：没有许可，评分不出门")
+    officer = story.world.team.officer
+    async with open_act(officer, None) as act:
+        await release.remove_licence(act, "operator")
+    expect(await bank.call("POST", "/v1/scores", score_request(story, pseudonym)), 403, "no_lawful_channel")
+    story.tell.step("the fictional licence is removed: the direct call is refused", "403 no_lawful_channel")
+    bureau = story.bank(catalogue.BEACON)
+    await world.record_licence(story.world.team, story.world.partners[catalogue.BEACON])
+    grant = await ask(story, bureau, "credit_assessment", recipient=story.partner(catalogue.HARBOUR))
+    await approve(story, await story.browser(user), grant["id"])
+    known = expect(await bureau.call("GET", f"/v1/grants/{grant['id']}"), 200)["user"]
+    body = {**score_request(story, known), "recipient": story.partner(catalogue.HARBOUR)}
+    score = expect(await bureau.call("POST", "/v1/scores", body), 201)
+    story.tell.step(
+        "the same score through a licensed bureau that relays",
+        f"{score['points']} points, {score['channel']}",
+    )
+    await world.record_licence(story.world.team)
+    expect(await bank.call("POST", "/v1/scores", score_request(story, pseudonym)), 201)
+    story.tell.step("two people record the fictional licence again: the direct call works", "201")
+
+
+async def _list(story: Story, bank: BankSoftware, user: UserId) -> None:
+    story.tell.chapter("List", "预筛名单：冻结、可召回")
+    request = {
+        "criteria": {"op": "in", "args": [{"property": "band"}, LIST_SHARE_OF_BANDS]},
+        "offer": {
+            "product": "harbour-instalments",
+            "limit_minor": 2_000_000,
+            "currency": "CNY",
+            "daily_rate": "0.0004",
+        },
+        "cap": 1_000,
+        "valid_until": (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    sex = {**request, "criteria": {"op": "=", "args": [{"property": "sex"}, "f"]}}
+    expect(await bank.call("POST", "/v1/prescreens", sex), 422, "criteria_unacceptable")
+    story.tell.step("a list by sex cannot even be asked for", "422 criteria_unacceptable")
+    asked = expect(await bank.call("POST", "/v1/prescreens", request), 202)
+    path = f"/v1/prescreens/{asked['id']}"
+
+    async def ready() -> dict[str, Any] | None:
+        seen = expect(await bank.call("GET", path), 200)
+        if seen["state"] == "failed":
+            raise CallFailed(f"the list failed: {seen.get('why_failed')}")
+        return seen if seen["state"] == "ready" else None
+
+    made = await wait_for(ready, "the list is made")
+    story.tell.step(
+        "the worker makes and freezes the list", f"{made['entries']} entries, {made['snapshot'][:16]}…"
+    )
+    page = expect(await bank.call("GET", f"{path}/entries?limit=3"), 200)
+    story.tell.step("its lines hold an entry id, a limit and a price, no score", page["items"][0]["id"])
+    before = expect(await bank.call("GET", f"{path}/recalls"), 200)
+    listed = await someone_listed(story, asked["id"], besides=user)
+    browser = await story.browser(listed)
+    mine = expect(await browser.call("GET", "/v1/me/grants"), 200)["items"]
+    grant = next(g["id"] for g in mine if g["purpose"] == "prescreen" and g["state"] == "active")
+    expect(await browser.call("POST", f"/v1/me/grants/{grant}/withdraw"), 200)
+    recalls = expect(await bank.call("GET", f"{path}/recalls?cursor={before['next']}"), 200)["items"]
+    if [r["reason"] for r in recalls] != ["withdrawn"]:
+        raise CallFailed(f"the withdrawal shows no recall: {recalls}")
+    story.tell.step(
+        "a listed person withdraws: the list takes the line back", f"recall of {recalls[0]['entry']}"
+    )
+
+
+async def someone_listed(story: Story, prescreen: str, *, besides: UserId) -> UserId:
+    """Somebody on the list, as only the platform can know."""
+    async with open_act(story.world.team.auditor, None) as act:
+        rows = await act.db.execute_query_dict(
+            """select user_id from partners_entry where prescreen = $1 and user_id <> all($2::uuid[])
+               and recalled_at is null limit 1""",
+            [ids.private("pre", prescreen), [besides, *story.world.people[:3]]],
+        )
+        act.record("demo_looked_up", {"prescreen": prescreen})
+    return UserId(rows[0]["user_id"])
+
+
+async def _route(story: Story, user: UserId) -> None:
+    story.tell.chapter("Route", "找贷款：先比后选，选谁谁才知道")
+    browser = await story.browser(user)
+    wish = {
+        "amount": {"amount_minor": 600_000, "currency": story.world.currency},
+        "instalments": 6,
+        "region": "east",
+        "is_student": False,
+        "use_of_funds": "daily_consumption",
+        "agree_to_matching": True,
+        "language": "zh-CN",
+    }
+    applied = expect(await browser.call("POST", "/v1/applications", wish), 201)
+    for offer in applied["offers"]:
+        cost = offer["total_cost"]
+        total = f"{cost['amount_minor'] / 100:.2f} {cost['currency']}"
+        story.tell.step(f"offer {offer['rank']}: {offer['lender']['en']}", f"costs {total} in all")
+    for left in applied["left_out"]:
+        story.tell.step(f"left out: {left['lender']['en']}", left["code"])
+    harbour, meadow = story.bank(catalogue.HARBOUR), story.bank(catalogue.MEADOW)
+    if expect(await harbour.call("GET", "/v1/referrals"), 200)["items"]:
+        story.tell.step(
+            "earlier referrals of other people are there; this one is not", "no lender knows who asked"
+        )
+    picked = await pick(story, browser, applied, catalogue.HARBOUR)
+    story.tell.step("the person picks one: only that lender learns of it", picked["referral"])
+    landing = await story.http.get(picked["redirect_to"])
+    if landing.status_code != 200:
+        raise CallFailed(f"the lender's landing page answered {landing.status_code}")
+    story.tell.step("one signed hop to the lender's own page", picked["redirect_to"].split("?")[0])
+    await wait_for(
+        lambda: _referral(harbour, picked["referral"], "acknowledged"), "the lender has the referral"
+    )
+    for state in ("in_review", "approved", "accepted", "disbursed"):
+        path = f"/v1/referrals/{picked['referral']}/status"
+        expect(await harbour.call("POST", path, {"state": state}), 200)
+    story.tell.step("the lender reports back", "in_review, approved, accepted, disbursed")
+    outcome = {
+        "referral": picked["referral"],
+        "decision": "approved",
+        "decided_on": datetime.now(UTC).date().isoformat(),
+        "disbursed": {"amount_minor": 600_000, "currency": story.world.currency},
+    }
+    expect(await harbour.call("POST", "/v1/outcomes", outcome), 201)
+    story.tell.step("and the outcome", "approved and disbursed")
+    again = expect(await browser.call("POST", "/v1/applications", wish), 201)
+    silent = await pick(story, browser, again, catalogue.MEADOW)
+    expect(await browser.call("POST", f"/v1/me/grants/{silent['grant']}/withdraw"), 200)
+    stopped = await wait_for(lambda: _referral(meadow, silent["referral"], "withdrawn"), "the referral stops")
+    story.tell.step(
+        "a second pick is withdrawn while its referral waits", f"{stopped['id']} is {stopped['state']}"
+    )
+
+
+async def pick(story: Story, browser: Browser, applied: dict[str, Any], code: str) -> dict[str, Any]:
+    """Pick a lender's offer."""
+    name = catalogue.names(code)[Language.EN]
+    offer = next(o for o in applied["offers"] if o["lender"]["en"] == name)
+    body = {"offer": offer["id"], "agree": True, "language": "zh-CN"}
+    return expect(await browser.call("POST", f"/v1/applications/{applied['id']}/pick", body), 201)
+
+
+async def _referral(bank: BankSoftware, referral: str, state: str) -> dict[str, Any] | None:
+    items = expect(await bank.call("GET", "/v1/referrals?limit=500"), 200)["items"]
+    return next((r for r in items if r["id"] == referral and r["state"] == state), None)
+
+
+async def _withdraw(story: Story, bank: BankSoftware, pseudonym: str, user: UserId) -> None:
+    story.tell.chapter("Withdraw", "撤回：一步停止，处处停止")
+    browser = await story.browser(user)
+    mine = expect(await browser.call("GET", "/v1/me/grants"), 200)["items"]
+    live = [g for g in mine if g["purpose"] == "credit_assessment" and g["state"] == "active"]
+    for grant in live:
+        done = expect(await browser.call("POST", f"/v1/me/grants/{grant['id']}/withdraw"), 200)
+        story.tell.step("the person withdraws", f"stopped at {done['ended_at']}")
+    refused = await bank.call("POST", "/v1/scores", score_request(story, pseudonym))
+    expect(refused, 403, "consent_withdrawn")
+    story.tell.step("the very next call is refused", "403 consent_withdrawn")
+
+
+async def _outside_client(story: Story, bank: BankSoftware, user: UserId) -> None:
+    """Leave somebody with a live consent, for the reader's own client."""
+    story.tell.chapter("Your turn", "轮到您")
+    grant = await ask(story, bank, "credit_assessment")
+    await approve(story, await story.browser(user), grant["id"])
+    known = expect(await bank.call("GET", f"/v1/grants/{grant['id']}"), 200)["user"]
+    score = expect(await bank.call("POST", "/v1/scores", score_request(story, known)), 201)
+    story.tell.step("another person has consented and stays", f"{known}, {score['points']} points")
+    if story.credentials:
+        write_credentials(story.credentials, bank, pseudonym=known, categories=story.categories)
+        story.tell.step("an outside client's files are written", f"{story.credentials}/client.json")
+    story.links["the person who consented (/me)"] = await story.link(user)
+    story.links["the person who withdrew (/me)"] = await story.link(story.world.people[0])
+    for role, staff in (
+        ("compliance officer", story.world.team.officer),
+        ("auditor", story.world.team.auditor),
+    ):
+        token = await sessions.make_link(world.DEMO, story.settings, staff=staff.staff)
+        story.links[f"the {role} (/compliance)"] = f"{story.settings.issuer}/sign-in/{token}"
+
+
+async def audit(story: Story, found: Standing) -> None:
+    """The log, verified whole, also against a checkpoint that was taken away before."""
+    story.tell.chapter("Log", "日志：不用信任我们也能验证")
+    outside = (await story.http.get(f"{story.settings.issuer}/v1/log/checkpoint")).text
+    report = await auditing.checked(found, outside)
+    if not report.whole:
+        raise CallFailed(f"the log is damaged: {report.findings[0]}")
+    story.tell.step(
+        "every fact, leaf, tile and checkpoint verified",
+        f"{report.size} facts, {report.checkpoints} checkpoints",
+    )
+
+
+async def ask(story: Story, bank: BankSoftware, purpose: str, **more: str) -> dict[str, Any]:
+    """A partner asks for consent."""
+    body = {"purpose": purpose, "categories": story.categories, **more}
+    return expect(await bank.call("POST", "/v1/grants", body), 201)
+
+
+async def approve(story: Story, browser: Browser, grant: str) -> dict[str, Any]:
+    """A person says yes to everything asked."""
+    body = {"categories": story.categories, "language": "zh-CN"}
+    return expect(await browser.call("POST", f"/v1/me/grants/{grant}/approve", body), 200)
+
+
+def score_request(story: Story, pseudonym: str) -> dict[str, Any]:
+    """A valid body of POST /v1/scores."""
+    return {"user": pseudonym, "purpose": "credit_assessment", "categories": story.categories}
+
+
+def tell_score(story: Story, score: dict[str, Any]) -> None:
+    """A score and its reasons, as the bank sees them."""
+    what = (
+        f"{score['points']} points, band {score['band']} ({score['scale']} scale), p = {score['probability']}"
+    )
+    story.tell.step("the bank gets a score", what)
+    used = ", ".join(score["coverage"]["used"])
+    story.tell.step("resting on", f"{used}; confidence {score['confidence']}; channel {score['channel']}")
+    for reason in score["reasons"]:
+        story.tell.reason(reason)
+
+
+async def verify_receipt(story: Story, receipt: str) -> None:
+    """Verify with the published key alone."""
+    published = expect(await story.http.get(f"{story.settings.issuer}/.well-known/jwks.json"), 200)
+    jwt.decode(receipt, KeySet.import_key_set({"keys": published["keys"]}), algorithms=["ES256"])
+
+
+async def wait_for(look: Callable[[], Awaitable[Any]], what: str) -> Any:
+    """Look again until something is there, for a bounded time."""
+    for _ in range(int(WAIT_SECONDS / 0.1)):
+        found = await look()
+        if found is not None:
+            return found
+        await asyncio.sleep(0.1)
+    raise CallFailed(f"it took longer than {WAIT_SECONDS:.0f} s until {what}")

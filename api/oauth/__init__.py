@@ -1,0 +1,1 @@
+"""The authorization server: one table of checks, one small file per check."""

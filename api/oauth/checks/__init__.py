@@ -1,0 +1,1 @@
+"""One check per file; `api.oauth.pipeline` says which endpoint runs which."""

@@ -1,0 +1,102 @@
+"""Client authentication by a signed assertion (private_key_jwt); there is no other way."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import msgspec
+from msgspec.json import Decoder
+
+from api.oauth import clients, signatures
+from api.oauth.attempt import Attempt, SingleUse
+from api.oauth.clients import Client
+from api.oauth.keys import PublicKey
+from api.oauth.signatures import CLOCK_AHEAD_SECONDS, Seconds, Signed, Unusable
+from compliance.refusals import Refusal
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+LIFETIME_SECONDS = 300
+LONGEST_ID = 256
+
+
+class InvalidClient(Refusal):
+    """The client is not authenticated (RFC 6749 section 5.2)."""
+
+    status, code, title = 401, "invalid_client", "The client is not authenticated"
+
+
+class Assertion(msgspec.Struct, frozen=True):
+    """The claims of an assertion (RFC 7523 section 3)."""
+
+    iss: str
+    sub: str
+    aud: str  # one string, never a list (FAPI 2.0 section 5.3.2.1, item 8)
+    exp: Seconds
+    jti: str
+    iat: Seconds = 0
+    nbf: Seconds = 0
+
+
+CLAIMS = Decoder(Assertion)
+
+
+async def verify(attempt: Attempt) -> None:
+    """Find out who the client is, and that it is the client; its assertion can be used once."""
+    form = attempt.form
+    if "client_secret" in form or "authorization" in attempt.request.headers:
+        raise InvalidClient("clients authenticate by private_key_jwt only")
+    if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
+        raise InvalidClient(f"a client_assertion of type {ASSERTION_TYPE} is needed")
+    try:
+        signed = signatures.read(form["client_assertion"], CLAIMS)
+        _check_claims(signed.claims, attempt)
+        client = await _client(signed.claims.iss)
+        signatures.verify(signed, _key(client, signed))
+    except Unusable as why:
+        raise InvalidClient(f"the assertion cannot be used: {why}") from why
+    attempt.client_id = client.client_id
+    attempt.single_uses.append(_single_use(signed.claims))
+
+
+async def admit(attempt: Attempt) -> None:
+    """A suspended client, or a client of a suspended partner, gets no token."""
+    if attempt.standing.suspended:
+        raise InvalidClient("the client is suspended")
+
+
+def _check_claims(claims: Assertion, attempt: Attempt) -> None:
+    now = attempt.now
+    if claims.iss != claims.sub or attempt.form.get("client_id", claims.iss) != claims.iss:
+        raise Unusable("iss, sub and client_id must be the same client")
+    if claims.aud != attempt.issuer:
+        raise Unusable("aud must be the issuer of this server, as one string")
+    if claims.exp <= now:
+        raise Unusable("it has expired")
+    if claims.exp > now + LIFETIME_SECONDS + CLOCK_AHEAD_SECONDS:
+        raise Unusable(f"it is valid for more than {LIFETIME_SECONDS} seconds")
+    if max(claims.iat, claims.nbf) > now + CLOCK_AHEAD_SECONDS:
+        raise Unusable("it is from the future")
+    if not 0 < len(claims.jti) <= LONGEST_ID:
+        raise Unusable(f"its jti must have 1 to {LONGEST_ID} characters")
+
+
+async def _client(client_id: str) -> Client:
+    found = await clients.find(client_id)
+    if found is None:
+        raise Unusable("its client is unknown")
+    return found
+
+
+def _key(client: Client, signed: Signed[Assertion]) -> PublicKey:
+    """The key that the assertion names; without a name, the only one that fits its algorithm."""
+    alg, kid = signatures.current_name(signed.header.alg), signed.header.kid
+    fitting = [key for name, key in client.keys.items() if key.alg == alg and kid in (None, name)]
+    if len(fitting) != 1:
+        raise Unusable("no single key of the client fits its kid and alg")
+    return fitting[0]
+
+
+def _single_use(claims: Assertion) -> SingleUse:
+    # RFC 7523 section 3, item 7. Ids are unique per client.
+    key = sha256(f"assertion {claims.iss} {claims.jti}".encode()).digest()
+    until = datetime.fromtimestamp(claims.exp, UTC)
+    return SingleUse(key, until, InvalidClient("the assertion was used before"))

@@ -1,0 +1,14 @@
+"""What a client may be allowed to do; one word for each kind of call."""
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """The scopes of access tokens (RFC 6749 section 3.3)."""
+
+    GRANTS = "grants"
+    SCORES = "scores"
+    PRESCREENS = "prescreens"
+    REFERRALS = "referrals"
+    OUTCOMES = "outcomes"
+    LOG = "log"

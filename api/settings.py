@@ -1,0 +1,107 @@
+"""Every setting of an installation, read once from the environment into one frozen value."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from compliance import database as databases
+from compliance.database import Database
+from compliance.vocabulary import OFFERED, Categories, Category
+
+INSTALLATIONS = ("demo", "sandbox", "development", "production")
+
+
+class SettingUnusable(Exception):
+    """A setting cannot be used; the message names it and says what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What distinguishes one installation from another. No secret is in here: keys are files under `home`."""
+
+    home: Path
+    """Where the installation keeps its database (embedded), keys, models and files."""
+    installation: str
+    """demo, sandbox, development or production."""
+    issuer: str
+    """The public base URL, no trailing slash; the OAuth issuer. HTTPS outside loopback."""
+    database: Database | None
+    """An external PostgreSQL; none: the embedded one under `home`."""
+    offered: Categories
+    """The categories that people can be asked for."""
+    token_seconds: int = 300
+    session_seconds: int = 1_800
+    link_seconds: int = 3_600
+    body_bytes_max: int = 262_144
+    prescreen_entries_min: int = 1_000
+    """A list with fewer people is refused: it would say something about one of them."""
+
+    @property
+    def origin(self) -> str:
+        """The log's name: host (and port) of the issuer, and its path (C2SP tlog-checkpoint)."""
+        return f"{urlsplit(self.issuer).netloc}/log"
+
+    @property
+    def https(self) -> bool:
+        """Whether cookies can be Secure."""
+        return self.issuer.startswith("https://")
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read `XINQIAO_*`; whatever cannot be used is refused by name."""
+    installation = environment.get("XINQIAO_INSTALLATION", "demo")
+    if installation not in INSTALLATIONS:
+        raise SettingUnusable(f"XINQIAO_INSTALLATION is one of {', '.join(INSTALLATIONS)}")
+    issuer = environment.get("XINQIAO_ISSUER", "http://127.0.0.1:8080").rstrip("/")
+    _refuse_odd_issuer(issuer)
+    return Settings(
+        home=home(environment),
+        installation=installation,
+        issuer=issuer,
+        database=_database(environment),
+        offered=_offered(environment.get("XINQIAO_OFFERED")),
+        prescreen_entries_min=_number(environment, "XINQIAO_PRESCREEN_ENTRIES_MIN", 1_000, low=1),
+    )
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """`XINQIAO_HOME`, else the user's data folder; root has a place that the database's user can enter."""
+    if wanted := environment.get("XINQIAO_HOME"):
+        return Path(wanted).resolve()
+    return Path("/var/lib/xinqiao") if os.geteuid() == 0 else Path.home() / ".local/share/xinqiao"
+
+
+def _refuse_odd_issuer(issuer: str) -> None:
+    parts = urlsplit(issuer)
+    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+        raise SettingUnusable("XINQIAO_ISSUER is an https URL (http only on loopback)")
+    if parts.query or parts.fragment or not parts.netloc:
+        raise SettingUnusable("XINQIAO_ISSUER has no query and no fragment (RFC 8414 section 2)")
+
+
+def _database(environment: Mapping[str, str]) -> Database | None:
+    url, owner = environment.get("XINQIAO_DATABASE_URL"), environment.get("XINQIAO_DATABASE_OWNER_URL")
+    if not url and not owner:
+        return None
+    if not (url and owner):
+        raise SettingUnusable("set both XINQIAO_DATABASE_URL and XINQIAO_DATABASE_OWNER_URL, or neither")
+    return databases.external(url, owner)
+
+
+def _offered(text: str | None) -> Categories:
+    if text is None:
+        return OFFERED
+    try:
+        return frozenset(Category(name.strip()) for name in text.split(","))
+    except ValueError:
+        raise SettingUnusable(f"XINQIAO_OFFERED is a list of: {', '.join(Category)}") from None
+
+
+def _number(environment: Mapping[str, str], name: str, usual: int, *, low: int) -> int:
+    text = environment.get(name, str(usual))
+    if not text.isascii() or not text.isdigit() or int(text) < low:
+        raise SettingUnusable(f"{name} is a whole number of at least {low}")
+    return int(text)

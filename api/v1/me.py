@@ -1,0 +1,97 @@
+"""/v1/me: a person's own consents, the JSON twin of the pages."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import JSONBody
+
+from api.access import AnyRequest, answered, person, person_of, request_act, request_view
+from api.v1.wire import Page, when
+from compliance import ids
+from compliance.act import Act, View
+from compliance.vocabulary import Category, GrantId, Language, PartnerId
+from consent import grants, receipts
+from consent.tables import GrantRow
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Your yes: to these categories, having read the notice in this language."""
+
+    categories: Annotated[list[Category], msgspec.Meta(min_length=1, max_length=9)]
+    language: Language
+
+
+class OwnGrant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A consent as its person sees it."""
+
+    id: str
+    state: str
+    purpose: str
+    recipient: str
+    asked: list[str]
+    categories: list[str]
+    requested_at: str
+    bureau: str | None = None
+    given_at: str | None = None
+    expires_at: str | None = None
+    ended_code: str | None = None
+    ended_at: str | None = None
+    receipt: str | None = None
+    """The signed receipt (compact JWS) of what was just given or withdrawn."""
+
+
+@get("/v1/me/grants", opt=person(), summary="My consents")
+async def list_own_grants(request: AnyRequest) -> Page[OwnGrant]:
+    """Everything you ever allowed or were asked for, newest first."""
+    async with request_view(request) as looking:
+        rows = await grants.mine(looking, person_of(request).user)
+        return Page([view(looking, row) for row in rows])
+
+
+@post("/v1/me/grants/{grant_id:str}/approve", opt=person(), status_code=200, summary="Say yes")
+async def approve_grant(request: AnyRequest, grant_id: str, data: JSONBody[Approval]) -> Response[bytes]:
+    """Say yes to all or some of the categories a partner asked for; answers with your signed receipt."""
+    async with request_act(request) as act:
+        grant = GrantId(ids.private("gnt", grant_id))
+        row, receipt = await grants.approve(act, grant, frozenset(data.categories), data.language)
+        return answered(act, view(act, row, receipt), 200)
+
+
+@post("/v1/me/grants/{grant_id:str}/reject", opt=person(), status_code=200, summary="Say no")
+async def reject_grant(request: AnyRequest, grant_id: str) -> Response[bytes]:
+    """Say no; nothing else changes for you."""
+    async with request_act(request) as act:
+        row = await grants.reject(act, GrantId(ids.private("gnt", grant_id)))
+        return answered(act, view(act, row), 200)
+
+
+@post("/v1/me/grants/{grant_id:str}/withdraw", opt=person(), status_code=200, summary="Withdraw a consent")
+async def withdraw_grant(request: AnyRequest, grant_id: str) -> Response[bytes]:
+    """End a consent: every use of it stops in this same step. Withdrawing twice is fine."""
+    async with request_act(request) as act:
+        row = await grants.withdraw(act, GrantId(ids.private("gnt", grant_id)))
+        return answered(act, view(act, row), 200)
+
+
+def view(at: Act | View, row: GrantRow, receipt: str | None = None) -> OwnGrant:
+    """A grant as its person sees it."""
+    state, code = grants.state_now(row, at.now)
+    return OwnGrant(
+        id=ids.public("gnt", row.id),
+        state=state,
+        purpose=row.purpose,
+        recipient=receipts.party(PartnerId(row.recipient)),
+        asked=row.asked,
+        categories=row.categories,
+        requested_at=when(row.requested_at),
+        bureau=receipts.party(PartnerId(row.bureau)) if row.bureau else None,
+        given_at=when(row.given_at) if row.given_at else None,
+        expires_at=when(row.expires_at) if row.expires_at else None,
+        ended_code=code,
+        ended_at=when(row.ended_at) if row.ended_at else None,
+        receipt=receipt,
+    )
+
+
+routes = [list_own_grants, approve_grant, reject_grant, withdraw_grant]

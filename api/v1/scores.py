@@ -1,0 +1,115 @@
+"""/v1/scores: a partner asks for the score of a person who consented."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import JSONBody
+
+from api.access import AnyRequest, answered, client, request_act
+from api.oauth.scopes import Scope
+from api.v1.wire import Id, when
+from compliance import ids
+from compliance.vocabulary import Category
+from consent import people
+from consent.people import Pseudonym
+from partners import directory
+from scoring import scores
+from scoring.release import Released
+from scoring.tables import ScoreRow
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom to score, from what. A licensed bureau that relays names the `recipient`."""
+
+    user: Id
+    purpose: Literal["credit_assessment"]
+    categories: Annotated[list[Category], msgspec.Meta(min_length=1, max_length=9)]
+    answer: Literal["full", "band"] = "full"
+    recipient: Id | None = None
+
+
+class ReasonView(msgspec.Struct, frozen=True):
+    """One reason from the public catalogue; its text for the person is on the person's own page."""
+
+    code: str
+    version: int
+    category: str
+    direction: str
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """Which categories of the model the answer rests on; why another is not among them is not told."""
+
+    used: list[str]
+    not_used: list[str]
+
+
+class ScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An evaluation. It never says approve or decline."""
+
+    id: str
+    answer: str
+    band: str
+    scale: str
+    confidence: str
+    coverage: Coverage
+    reasons: list[ReasonView]
+    model: str
+    channel: str
+    grant_id: str
+    issued_at: str
+    valid_until: str
+    fact_id: str
+    fact_promise: str
+    points: int | None = None
+    probability: str | None = None
+
+
+@post("/v1/scores", opt=client(Scope.SCORES, scores.PURPOSE, once=True), summary="Score a consenting person")
+async def issue_score(request: AnyRequest, data: JSONBody[ScoreRequest]) -> Response[bytes]:
+    """Score a person from the categories they consented to for you, with reasons and a proof of the disclosure.
+
+    The answer rests on the intersection of what you ask for and what was granted. The proof of `fact_id` is at
+    GET /v1/log/facts/{id}/proof once it stands in the log; `fact_promise` is our signed promise that it will.
+    """
+    async with request_act(request) as act:
+        user = await people.by_pseudonym(act, Pseudonym(ids.private("usr", data.user)))
+        recipient = await directory.relayed_for(act, data.recipient) if data.recipient else None
+        wanted = frozenset(data.categories)
+        released = await scores.issue(act, user, wanted, answer=data.answer, recipient=recipient)
+        body = view(released)
+        return answered(act, body, 201, {"Location": f"/v1/scores/{body.id}"})
+
+
+@get("/v1/scores/{score_id:str}", opt=client(Scope.SCORES, scores.PURPOSE), summary="See an earlier score")
+async def show_score(request: AnyRequest, score_id: str) -> ScoreView:
+    """Look at a score again, while the consent it rests on lives. Each look is recorded like the first."""
+    async with request_act(request) as act:
+        return view(await scores.show(act, ids.private("scr", score_id)))
+
+
+def view(released: Released[ScoreRow]) -> ScoreView:
+    """What leaves: only a released evaluation can be shown."""
+    row, full = released.value, released.value.answer == "full"
+    return ScoreView(
+        id=ids.public("scr", row.id),
+        answer=row.answer,
+        points=row.points if full else None,
+        band=row.band,
+        probability=row.probability if full else None,
+        scale=row.scale,
+        confidence=row.confidence,
+        coverage=Coverage(row.used, row.not_used),
+        reasons=[ReasonView(**reason) for reason in row.reasons],
+        model=ids.public("mdl", row.model),
+        channel=released.channel,
+        grant_id=ids.public("gnt", row.grant_id),
+        issued_at=when(row.issued_at),
+        valid_until=when(row.valid_until),
+        fact_id=ids.public("fct", row.fact),
+        fact_promise=row.fact_promise,
+    )
+
+
+routes = [issue_score, show_score]

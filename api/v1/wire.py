@@ -1,0 +1,37 @@
+"""The shapes that several nouns share on the wire (msgspec structs; times RFC 3339 in UTC)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=PLAIN)]
+"""A short line of text."""
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=PLAIN)]
+"""An opaque id with its type prefix."""
+Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
+CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,10})?$", max_length=20)]
+
+
+class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An amount in minor units (fen for CNY)."""
+
+    amount_minor: Annotated[int, msgspec.Meta(ge=0, le=10**13)]
+    currency: CurrencyCode
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
+    """A page of a list; `next` is the cursor of the one after, absent on the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+def when(at: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

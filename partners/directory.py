@@ -1,0 +1,78 @@
+"""The directory of licensed institutions: who they are, what they may do, where people are handed over to."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from compliance import ids
+from compliance.act import Act, View
+from compliance.refusals import NotFound, Refusal
+from compliance.vocabulary import PartnerId, PartnerKind
+from partners.tables import PartnerRow
+
+LENDERS = frozenset({PartnerKind.BANK, PartnerKind.CONSUMER_FINANCE, PartnerKind.MICROLENDER})
+
+
+class NotARelay(Refusal):
+    """Only a licensed credit bureau may ask for another institution."""
+
+    status, code, title = 403, "not_a_relay", "Only a licensed credit bureau may relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Institution:
+    """A licensed institution that becomes a partner."""
+
+    code: str
+    name_zh: str
+    name_en: str
+    kind: PartnerKind
+    licence: str
+    licence_from: date
+    licence_until: date
+    owned_hosts: tuple[str, ...]
+    lender_class: str | None = None
+    operator_stake: bool = False
+
+
+async def admit(act: Act, institution: Institution) -> PartnerRow:
+    """Make an institution a partner, or note its hosts anew if its code is known. Records `partner_admitted`."""
+    row = await PartnerRow.filter(code=institution.code).using_db(act.db).first()
+    if row is None:
+        row = await PartnerRow.create(
+            id=ids.random_id(),
+            code=institution.code,
+            name_zh=institution.name_zh,
+            name_en=institution.name_en,
+            kind=institution.kind,
+            lender_class=institution.lender_class,
+            licence=institution.licence,
+            licence_from=institution.licence_from,
+            licence_until=institution.licence_until,
+            owned_hosts=list(institution.owned_hosts),
+            operator_stake=institution.operator_stake,
+            made_at=act.now,
+            using_db=act.db,
+        )
+    row.owned_hosts = list(institution.owned_hosts)
+    await row.save(using_db=act.db, update_fields=["owned_hosts"])
+    act.record("partner_admitted", {"code": row.code, "kind": row.kind}, partner=PartnerId(row.id))
+    return row
+
+
+async def find(at: Act | View, partner: PartnerId) -> PartnerRow:
+    """One partner, or 404."""
+    row = await PartnerRow.filter(id=partner).using_db(at.db).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def relayed_for(act: Act, recipient: str) -> PartnerId:
+    """The lender that the calling bureau names; refuses callers that are no bureau."""
+    caller = await find(act, act.tenant)
+    named = await find(act, PartnerId(ids.private("ptn", recipient)))
+    if named.id == caller.id:
+        return PartnerId(caller.id)
+    if caller.kind != PartnerKind.CREDIT_BUREAU:
+        raise NotARelay("leave `recipient` out: it is yours to use only if you are a licensed bureau")
+    return PartnerId(named.id)

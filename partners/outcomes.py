@@ -1,0 +1,122 @@
+"""Outcomes: what a lender reports of a referral or a score, so that models can be held against what happened."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+from compliance import ids
+from compliance.act import Act
+from compliance.canonical import Json
+from compliance.refusals import Fault, NotFound, Unacceptable
+from compliance.vocabulary import GrantId, UserId
+from consent import endings
+from consent.permits import BUSINESS_ZONE
+from partners.tables import OutcomeRow, ReferralRow
+from scoring.tables import ScoreRow
+
+endings.keep(
+    "partners_outcome",
+    "the lender's own record of its own decision and loan, which it reports and the law makes it keep",
+)
+
+
+class Decision(StrEnum):
+    """What the lender decided; it alone decides."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One report. Dates are local; `observed_until` is the last day that the observation covers."""
+
+    decision: Decision
+    decided_on: date
+    currency: str | None = None
+    approved_minor: int | None = None
+    disbursed_minor: int | None = None
+    observed_until: date | None = None
+    days_past_due_max: int | None = None
+    defaulted: bool | None = None
+
+
+async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UUID | None) -> OutcomeRow:
+    """Keep a lender's report about one referral or one score of its own; a later report adds to it.
+
+    Records `outcome_reported`. Raises `NotFound` for what is not the caller's, `Unacceptable` for what cannot be.
+    """
+    about = await _about(act, referral, score)
+    user, grant = UserId(about.user_id), GrantId(about.grant_id)
+    act.concern(user, grant)
+    _refuse_impossible(outcome, act.now.astimezone(BUSINESS_ZONE).date())
+    row = await OutcomeRow.create(
+        id=ids.ordered_id(),
+        partner=act.tenant,
+        referral=referral,
+        score=score,
+        user_id=user,
+        grant_id=grant,
+        report=_write(outcome),
+        reported_at=act.now,
+        using_db=act.db,
+    )
+    subject = (
+        {"referral": ids.public("ref", referral)} if referral else {"score": ids.public("scr", about.id)}
+    )
+    act.record("outcome_reported", subject | _write(outcome), person=user, grant=grant)
+    return row
+
+
+async def _about(act: Act, referral: UUID | None, score: UUID | None) -> ReferralRow | ScoreRow:
+    if (referral is None) == (score is None):
+        fault = Fault("/referral", "one_of", "name either a referral or a score")
+        raise Unacceptable("a report is about one thing", fault)
+    row: ReferralRow | ScoreRow | None
+    if referral:
+        row = await ReferralRow.filter(id=referral).using_db(act.db).first()
+    else:
+        row = await ScoreRow.filter(id=score).using_db(act.db).first()
+    if row is None or row.partner != act.tenant:
+        raise NotFound
+    return row
+
+
+def _refuse_impossible(outcome: Outcome, today: date) -> None:
+    lent = outcome.disbursed_minor is not None
+    watched = outcome.days_past_due_max is not None or outcome.defaulted is not None
+    demands = (
+        (outcome.decided_on <= today, Fault("/decided_on", "in_future", "today or before")),
+        (
+            outcome.observed_until is None or outcome.decided_on <= outcome.observed_until <= today,
+            Fault("/observed_until", "out_of_range", "from the decision to today"),
+        ),
+        (
+            outcome.decision is Decision.APPROVED or not (outcome.approved_minor or lent or watched),
+            Fault("/decision", "not_approved", "only an approved loan has amounts and repayments"),
+        ),
+        (
+            not watched or outcome.observed_until is not None,
+            Fault("/observed_until", "missing", "say until when repayment was observed"),
+        ),
+    )
+    faults = [fault for holds, fault in demands if not holds]
+    if faults:
+        raise Unacceptable("the report contradicts itself", *faults)
+
+
+def _write(outcome: Outcome) -> dict[str, Json]:
+    """The report as it is kept; what was not given is left out."""
+    given: dict[str, Json] = {
+        "decision": outcome.decision,
+        "decided_on": outcome.decided_on.isoformat(),
+        "currency": outcome.currency,
+        "approved_minor": outcome.approved_minor,
+        "disbursed_minor": outcome.disbursed_minor,
+        "observed_until": outcome.observed_until.isoformat() if outcome.observed_until else None,
+        "days_past_due_max": outcome.days_past_due_max,
+        "defaulted": outcome.defaulted,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,180 @@
+"""The card of a model: what it was tried on, how well it did, and what stands against its promotion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compliance import canonical
+from compliance.canonical import Json
+from compliance.vocabulary import Category
+from scoring import evaluation, scorer, trees
+from scoring.evaluation import Flags, Floats, Measure
+from scoring.features import Matrix
+from scoring.scorer import Scorer, Values
+
+Rows = NDArray[np.intp]
+
+LEAST_DEFAULTS = 50
+CHANCE = 0.5
+OBSERVED_OVER_EXPECTED = (0.80, 1.25)
+MOST_SHARE_OF_ONE_FEATURE = 0.40
+MOST_ROWS_EXPLAINED = 2_000
+MOST_ROWS_BENT = 200
+EVERYTHING: Final = "all"
+UNKNOWN: Final = "unknown"
+
+RANKING: Mapping[str, Measure] = {"auc": evaluation.auc, "ks": evaluation.ks}
+HONESTY: Mapping[str, Measure] = {
+    "brier": evaluation.brier,
+    "ece": evaluation.ece,
+    "calibration_slope": evaluation.slope,
+    "calibration_intercept": evaluation.intercept,
+    "observed_over_expected": evaluation.observed_over_expected,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """A model and the rows it is tried on, in which what is too thin to count is already hidden."""
+
+    model: Scorer
+    matrix: Matrix
+    defaulted: Flags
+    enough: Flags  # [row, category]
+    held: Rows
+    shown: Values  # [held row, input]
+    seed: int
+
+
+def write(
+    model: Scorer, matrix: Matrix, defaulted: Flags, *, fit: Flags, validate: Flags, seed: int
+) -> bytes:
+    """Measure the model on rows it has not seen and write the card as canonical JSON.
+
+    Every figure is a decimal string with its bootstrap 95 % interval, for all data together and for each
+    category alone: people with enough data of it, of whom we hide the rest.
+    """
+    stated = model.manifest
+    enough = scorer.filled(stated.inputs, stated.minimum, matrix.values, matrix.events, matrix.active_days)
+    held, carried = np.flatnonzero(validate), scorer.may_carry(model.categories, enough)
+    shown = scorer.hide(matrix.values[held], enough[held], model.category_of)
+    trial = _Trial(model, matrix, defaulted, enough, held, shown, seed)
+    together = np.ones(len(model.categories), np.bool_)
+    answered = _evaluated(trial, held, together).points != scorer.NO_ANSWER
+    return canonical.canonical(
+        {
+            "about": stated.about,
+            "scale": stated.scale.value,
+            "horizon_days": stated.horizon_days,
+            "rows": {
+                "fit": int(fit.sum()),
+                "validate": len(held),
+                "left_out": int((~fit & ~validate).sum()),
+                "fit_without_evidence": int((fit & ~carried).sum()),
+                "validate_without_evidence": int((validate & ~carried).sum()),
+            },
+            "share_answered": _share(int(answered.sum()), len(held)),
+            "largest_feature": _largest_feature(trial),
+            "against_direction": _against_direction(trial),
+            "slices": {EVERYTHING: _slice(trial, held[carried[held]], together), **_alone(trial)},
+        }
+    )
+
+
+def obstacles(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say why a model with this card may not be promoted: codes, none when nothing stands against it."""
+    tried = card["slices"][EVERYTHING]
+    low, high = OBSERVED_OVER_EXPECTED
+    found = {
+        "insufficient_evidence": tried["defaults"] < LEAST_DEFAULTS,
+        "ranks_like_chance": not _number(tried["auc"]["low"]) > CHANCE,
+        "calibration_red": not low <= _number(tried["observed_over_expected"]["value"]) <= high,
+        "one_feature_carries_too_much": float(card["largest_feature"]["share"]) > MOST_SHARE_OF_ONE_FEATURE,
+    }
+    return tuple(code for code, stands in found.items() if stands)
+
+
+def _alone(trial: _Trial) -> Mapping[str, Json]:
+    """Figures of each category that may carry an answer alone, where there is more than one."""
+    categories = trial.model.categories
+    return {
+        category.value: _slice(
+            trial, trial.held[trial.enough[trial.held, n]], np.arange(len(categories)) == n
+        )
+        for n, category in enumerate(categories)
+        if category is not Category.DECLARED and len(categories) > 1
+    }
+
+
+def _slice(trial: _Trial, rows: Rows, shared: Flags) -> Mapping[str, Json]:
+    """Figures on these rows when only the `shared` categories are shown."""
+    log_odds = _evaluated(trial, rows, shared).log_odds
+    known = np.isfinite(log_odds)
+    log_odds, bad = log_odds[known], trial.defaulted[rows][known]
+    probability = evaluation.probability(log_odds)
+    return {
+        "rows": len(bad),
+        "defaults": int(bad.sum()),
+        "base_rate": _share(int(bad.sum()), len(bad)),
+        **{name: _measured(measure, log_odds, bad, trial.seed) for name, measure in RANKING.items()},
+        **{name: _measured(measure, probability, bad, trial.seed) for name, measure in HONESTY.items()},
+    }
+
+
+def _measured(measure: Measure, risk: Floats, bad: Flags, seed: int) -> Mapping[str, Json]:
+    if not bad.size:
+        return {"value": UNKNOWN, "low": UNKNOWN, "high": UNKNOWN}
+    low, high = evaluation.bootstrap(measure, risk, bad, seed=seed)
+    return {"value": _decimal(measure(risk, bad)), "low": _decimal(low), "high": _decimal(high)}
+
+
+def _evaluated(trial: _Trial, rows: Rows, shared: Flags) -> scorer.Evaluations:
+    model, matrix = trial.model, trial.matrix
+    return model.evaluate_many(
+        matrix.values[rows],
+        {category: matrix.events[category][rows] for category in model.categories},
+        {category: matrix.active_days[category][rows] for category in model.categories},
+        np.broadcast_to(shared, (len(rows), len(shared))),
+    )
+
+
+def _largest_feature(trial: _Trial) -> Mapping[str, Json]:
+    """Name the feature with the largest share of the mean absolute contributions, and that share."""
+    rows = trial.shown[:: 1 + len(trial.shown) // MOST_ROWS_EXPLAINED]
+    mean = np.mean([np.abs(trial.model.raw(values)[1]) for values in rows], axis=0)
+    largest = int(mean.argmax())
+    share = float(mean[largest] / (mean.sum() or 1.0))
+    return {"name": trial.model.manifest.inputs[largest].name, "share": _decimal(share)}
+
+
+def _against_direction(trial: _Trial) -> Mapping[str, Json]:
+    """For each feature with a stated direction, the share of the score's movement that runs against it.
+
+    The feature is moved through its deciles while the rest of the row stays.
+    """
+    against: dict[str, Json] = {}
+    for place, feature in enumerate(trial.model.manifest.inputs):
+        known = trial.shown[~np.isnan(trial.shown[:, place])]
+        if feature.monotone and len(known):
+            deciles = np.unique(np.quantile(known[:, place], np.linspace(0.05, 0.95, 10)))
+            bent = np.repeat(known[:: 1 + len(known) // MOST_ROWS_BENT], len(deciles), axis=0)
+            bent[:, place] = np.tile(deciles, len(bent) // len(deciles))
+            steps = np.diff(trees.raw(trial.model.trees, bent).reshape(-1, len(deciles)), axis=1)
+            wrong = np.maximum(-feature.monotone * steps, 0.0).sum()
+            against[feature.name] = _decimal(float(wrong / (np.abs(steps).sum() or 1.0)))
+    return against
+
+
+def _share(part: int, whole: int) -> str:
+    return _decimal(part / whole if whole else 0.0)
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else UNKNOWN
+
+
+def _number(decimal: str) -> float:
+    return float("nan") if decimal == UNKNOWN else float(decimal)

@@ -1,0 +1,109 @@
+"""Statistics over the events of each person before their own cut-off; what comes later is never read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from compliance.vocabulary import Category
+from scoring import feature_terms
+from scoring.feature_terms import ANY, NOTHING_IS_ZERO, OPENING, Term
+
+DAY_MICROSECONDS = 86_400_000_000
+
+Column = npt.NDArray[np.float64]
+Counts = dict[Category, npt.NDArray[np.int32]]
+Statistics = Mapping[tuple[Category, int, Term], Column]
+
+
+def before(
+    rows: pl.DataFrame, events: pl.DataFrame, timezone: str, categories: Sequence[Category]
+) -> pl.DataFrame:
+    """Find the events of each row (row, user, cutoff) before its cut-off, with their age and local day.
+
+    Their order depends on nothing but themselves, so that the same events give the same bytes in any file.
+    """
+    age = (pl.col("cutoff") - pl.col("at")).dt.total_microseconds()
+    local_day = pl.col("at").dt.convert_time_zone(timezone).dt.date()
+    return (
+        rows.lazy()
+        .select("row", "user", "cutoff")
+        .join(events.lazy().filter(pl.col("category").is_in(categories)), on="user")
+        .filter(pl.col("at") < pl.col("cutoff"))
+        .with_columns(age.alias("age"), (age / DAY_MICROSECONDS).alias("age_days"), local_day.alias("day"))
+        .drop("user", "cutoff")
+        .sort("row", "at", "name", "value", "count", "attributes")
+        .collect()
+    )
+
+
+def evidence(history: pl.DataFrame, height: int, categories: Sequence[Category]) -> tuple[Counts, Counts]:
+    """Count events and active days per category: int32 [height] each."""
+    most = np.iinfo(np.int32).max
+    found = history.group_by("row", "category").agg(
+        pl.col("count").cast(pl.Int64).sum().clip(0, most).alias("events"),
+        pl.col("day").n_unique().alias("days"),
+    )
+    events: Counts = {c: np.zeros(height, dtype=np.int32) for c in categories}
+    active_days: Counts = {c: np.zeros(height, dtype=np.int32) for c in categories}
+    for category in categories:
+        of = found.filter(pl.col("category") == category)
+        events[category][of["row"].to_numpy()] = of["events"].to_numpy()
+        active_days[category][of["row"].to_numpy()] = of["days"].to_numpy()
+    return events, active_days
+
+
+def statistics(
+    history: pl.DataFrame, height: int, wanted: Iterable[tuple[Category, int, Sequence[Term]]]
+) -> Statistics:
+    """Aggregate once per kind of event and window (days): float64 [height] per term, NaN without a value."""
+    by_event: dict[tuple[Category, str], set[tuple[int, Term]]] = {}
+    for category, window, terms in wanted:
+        for term in terms:
+            if term.how in feature_terms.STATISTICS:
+                by_event.setdefault((category, term.event), set()).add((window, term))
+    columns: dict[tuple[Category, int, Term], Column] = {}
+    for (category, event), pairs in by_event.items():
+        events = _events(history, category, event, {term for _, term in pairs})
+        for window in {window for window, _ in pairs}:
+            of_window = [term for w, term in pairs if w == window]
+            for term, column in _aggregated(events, height, window, of_window):
+                columns[category, window, term] = column
+    return columns
+
+
+def filled(column: Column, term: Term, empty: npt.NDArray[np.bool_]) -> Column:
+    """Write 0 where there was nothing to count, and no value where the whole category is `empty`."""
+    if term.how in NOTHING_IS_ZERO:
+        column = np.where(np.isnan(column), 0.0, column)
+    return np.where(empty, np.nan, column)
+
+
+def _events(history: pl.DataFrame, category: Category, event: str, terms: set[Term]) -> pl.DataFrame:
+    of_category = history.filter(pl.col("category") == category)
+    events = of_category if event == ANY else of_category.filter(pl.col("name") == event)
+    looked_up = sorted(feature_terms.loan_attributes(terms))
+    if looked_up:
+        loan = pl.col("attributes").str.json_path_match("$['loan']").alias("loan")
+        attributes = [feature_terms.attribute(name).alias(f"loan.{name}") for name in looked_up]
+        opened = of_category.filter(pl.col("name") == OPENING).select("row", loan, *attributes)
+        opened = opened.unique(["row", "loan"], keep="first", maintain_order=True)
+        events = events.with_columns(loan).join(opened, on=["row", "loan"], how="left", maintain_order="left")
+    takes = sorted({term.take for term in terms if term.take is not None})
+    taken = [feature_terms.taken(take).alias(feature_terms.column(take)) for take in takes]
+    return events.select("row", "age", "age_days", "day", "count", *taken)
+
+
+def _aggregated(
+    events: pl.DataFrame, height: int, window_days: int, terms: Sequence[Term]
+) -> Iterable[tuple[Term, Column]]:
+    found = (
+        events.filter(pl.col("age") < window_days * DAY_MICROSECONDS)
+        .group_by("row", maintain_order=True)
+        .agg(feature_terms.statistic(t).cast(pl.Float64).alias(str(i)) for i, t in enumerate(terms))
+    )
+    for i, term in enumerate(terms):
+        column = np.full(height, np.nan)
+        column[found["row"].to_numpy()] = found[str(i)].fill_null(np.nan).to_numpy()
+        yield term, column

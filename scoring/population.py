@@ -1,0 +1,127 @@
+"""The current features of every person who can be scored: written in batches, read only with a permit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compliance.act import Act
+from compliance.refusals import NotFound
+from compliance.vocabulary import Categories, Category, UserId
+from consent.permits import Permit, PopulationPermit
+from scoring.features import Matrix
+from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
+
+BATCH = 1_000
+INSERT = """
+insert into scoring_feature (user_id, model, vector, events, active_days, attributes, snapshot, data_cutoff)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (user_id) do update set model = excluded.model, vector = excluded.vector, events = excluded.events,
+    active_days = excluded.active_days, attributes = excluded.attributes, snapshot = excluded.snapshot,
+    data_cutoff = excluded.data_cutoff
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of one person, reduced to what a permit names: nothing else was ever in memory with a name."""
+
+    values: NDArray[np.float32]
+    evidence: Evidence
+    snapshot: str
+    data_cutoff: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Everybody:
+    """A population as columns, row i being `users[i]`."""
+
+    users: tuple[UserId, ...]
+    values: NDArray[np.float32]
+    events: Mapping[Category, NDArray[np.int32]]
+    active_days: Mapping[Category, NDArray[np.int32]]
+    shared: NDArray[np.bool_]
+    attributes: tuple[Mapping[str, str | int | bool | None], ...]
+
+
+async def store(
+    act: Act,
+    scorer: Scorer,
+    matrix: Matrix,
+    users: tuple[UserId, ...],
+    attributes: tuple[Mapping[str, str | int | bool | None], ...],
+) -> None:
+    """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`."""
+    rows = []
+    for i, user in enumerate(users):
+        events = [int(matrix.events[c][i]) if c in matrix.events else 0 for c in scorer.categories]
+        days = [int(matrix.active_days[c][i]) if c in matrix.active_days else 0 for c in scorer.categories]
+        vector = pack(matrix.values[i])
+        told = json.dumps(attributes[i], sort_keys=True)
+        rows.append([user, scorer.digest, vector, events, days, told, matrix.digest, matrix.cutoffs[i]])
+    for start in range(0, len(rows), BATCH):
+        await act.db.execute_many(INSERT, rows[start : start + BATCH])
+    act.record("features_stored", {"count": len(rows), "snapshot": matrix.digest, "model": scorer.digest})
+
+
+async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
+    """One person's current features, only of the categories that the permit names."""
+    rows = await act.db.execute_query_dict(
+        """select model, vector, events, active_days, snapshot, data_cutoff from scoring_feature
+           where user_id = $1""",
+        [permit.user],
+    )
+    if not rows or rows[0]["model"] != scorer.digest:
+        raise InsufficientEvidence
+    row = rows[0]
+    values = reduce(unpack(row["vector"]), scorer, permit.categories)
+    evidence = evidence_of(scorer, row["events"], row["active_days"], permit.categories)
+    return Held(values, evidence, row["snapshot"], row["data_cutoff"])
+
+
+def reduce(values: NDArray[np.float32], scorer: Scorer, shared: Categories) -> NDArray[np.float32]:
+    """Make missing whatever is not shared."""
+    allowed = np.array([each.category in shared for each in scorer.manifest.inputs])
+    return np.where(allowed, values, np.float32("nan")).astype(np.float32)
+
+
+def evidence_of(scorer: Scorer, events: list[int], days: list[int], shared: Categories) -> Evidence:
+    """How much there is of each shared category."""
+    kept = [(c, e, d) for c, e, d in zip(scorer.categories, events, days, strict=True) if c in shared]
+    return Evidence({c: e for c, e, _ in kept}, {c: d for c, _, d in kept})
+
+
+async def read_everybody(act: Act, permit: PopulationPermit, scorer: Scorer) -> Everybody:
+    """The features of everybody in a population permit, each with the categories that they share."""
+    rows = await act.db.execute_query_dict(
+        """select user_id, vector, events, active_days, attributes from scoring_feature
+           where user_id = any($1::uuid[]) and model = $2 order by user_id""",
+        [list(permit.grants), scorer.digest],
+    )
+    if not rows:
+        raise NotFound("nobody in this population has features")
+    users = tuple(UserId(r["user_id"]) for r in rows)
+    shared = np.array([[c in permit.masks[u] for c in scorer.categories] for u in users])
+    return Everybody(
+        users=users,
+        values=np.stack([unpack(r["vector"]) for r in rows]),
+        events=_by_category(scorer, [r["events"] for r in rows]),
+        active_days=_by_category(scorer, [r["active_days"] for r in rows]),
+        shared=shared,
+        attributes=tuple(_read_attributes(r["attributes"]) for r in rows),
+    )
+
+
+def _by_category(scorer: Scorer, counts: list[list[int]]) -> dict[Category, NDArray[np.int32]]:
+    table = np.array(counts, np.int32).reshape(len(counts), len(scorer.categories))
+    return {c: table[:, n] for n, c in enumerate(scorer.categories)}
+
+
+def _read_attributes(
+    stored: str | Mapping[str, str | int | bool | None],
+) -> Mapping[str, str | int | bool | None]:
+    read: Mapping[str, str | int | bool | None] = json.loads(stored) if isinstance(stored, str) else stored
+    return read

@@ -1,0 +1,108 @@
+"""The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from compliance import ids
+from compliance.act import Act, View
+from compliance.canonical import digest
+from compliance.database import ground
+from compliance.facts import describe
+from compliance.refusals import NotFound, Refusal
+from scoring.manifest import CARD
+from scoring.release import SamePerson
+from scoring.scorer import Scorer
+from scoring.tables import ModelRow
+
+PRODUCT = "behaviour_score"
+LOADED_MAX = 4
+
+
+class NoModel(Refusal):
+    """No model is in use."""
+
+    status, code, title = 503, "no_model", "No approved model is in use"
+
+
+class NotPromotable(Refusal):
+    """The model card shows why it may not be used."""
+
+    status, code, title = 409, "not_promotable", "This model may not be promoted"
+
+
+def folder(digest_of_model: str) -> Path:
+    """Where a model's files are."""
+    return ground().home / "models" / digest_of_model
+
+
+@lru_cache(maxsize=LOADED_MAX)
+def _loaded(path: Path) -> Scorer:
+    return Scorer.load(path)
+
+
+def scorer(digest_of_model: str) -> Scorer:
+    """A model in memory, verified against its digest when it is first loaded."""
+    return _loaded(folder(digest_of_model))
+
+
+async def register(act: Act, digest_of_model: str) -> ModelRow:
+    """Enter a trained model, whose files already lie in its folder, as a candidate."""
+    card: dict[str, Any] = json.loads((folder(digest_of_model) / CARD).read_text("utf-8"))
+    known = await ModelRow.filter(digest=digest_of_model).using_db(act.db).first()
+    row = known or await ModelRow.create(
+        id=ids.ordered_id(),
+        digest=digest_of_model,
+        product=PRODUCT,
+        state="candidate",
+        card=card,
+        registered_at=act.now,
+        registered_by=describe(act.principal),
+        using_db=act.db,
+    )
+    act.record("model_registered", {"model": ids.public("mdl", row.id), "digest": digest_of_model})
+    return row
+
+
+async def validate(act: Act, row: ModelRow) -> None:
+    """Another person than the developer has checked the card; a card with an obstacle cannot pass."""
+    _refuse_same(act, row.registered_by)
+    obstacles = row.card.get("obstacles", [])
+    if obstacles:
+        raise NotPromotable(f"the model card shows: {', '.join(obstacles)}")
+    row.state, row.validated_by = "validated", describe(act.principal)
+    await row.save(using_db=act.db)
+    act.record("model_validated", {"model": ids.public("mdl", row.id), "card": digest(json.dumps(row.card))})
+
+
+async def promote(act: Act, row: ModelRow) -> None:
+    """Approve (four eyes) and put in use; the model in use before retires in the same act."""
+    if row.state not in ("validated", "approved", "retired"):
+        raise NotPromotable("the model has not been validated")
+    _refuse_same(act, row.validated_by)
+    await ModelRow.filter(product=row.product, state="champion").using_db(act.db).update(state="retired")
+    row.state, row.approved_by = "champion", describe(act.principal)
+    await row.save(using_db=act.db)
+    act.record("model_promoted", {"model": ids.public("mdl", row.id), "digest": row.digest})
+
+
+async def champion(at: Act | View) -> ModelRow:
+    """The model in use."""
+    row = await ModelRow.filter(product=PRODUCT, state="champion").using_db(at.db).first()
+    if row is None:
+        raise NoModel("the operator has not put a model in use")
+    return row
+
+
+async def find(at: Act | View, digest_of_model: str) -> ModelRow:
+    """A registered model by its digest."""
+    row = await ModelRow.filter(digest=digest_of_model).using_db(at.db).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _refuse_same(act: Act, before: str | None) -> None:
+    if before == describe(act.principal):
+        raise SamePerson("ask a colleague: each step is another person's")

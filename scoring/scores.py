@@ -1,0 +1,131 @@
+"""Issue scores: with a permit, from what was shared, explained, recorded, and able to be computed again."""
+
+from dataclasses import asdict
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Literal
+from uuid import UUID
+
+from compliance import facts, ids
+from compliance.act import Act
+from compliance.canonical import digest
+from compliance.refusals import NotFound
+from compliance.vocabulary import Categories, Category, PartnerId, Purpose, UserId
+from consent import permits
+from consent.permits import Permit
+from scoring import population, registry, release
+from scoring.population import Held
+from scoring.release import Released
+from scoring.scorer import Evaluation, pack, unpack
+from scoring.tables import ModelRow, ScoreRow
+
+VALID_FOR = timedelta(days=30)
+PURPOSE = Purpose.CREDIT_ASSESSMENT
+CODE_VERSION = version("xinqiao")
+Answer = Literal["full", "band"]
+
+
+async def issue(
+    act: Act, user: UserId, wanted: Categories, *, answer: Answer, recipient: PartnerId | None = None
+) -> Released[ScoreRow]:
+    """Score a person for a partner, from the categories they consented to.
+
+    A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, and
+    without a lawful channel; whether a category was refused, empty or never asked changes no byte of the answer.
+    """
+    permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
+    model = await registry.champion(act)
+    scorer = registry.scorer(model.digest)
+    held = await population.read(act, permitted, scorer)
+    evaluation = scorer.evaluate(held.values, held.evidence, permitted.categories)
+    released = await release.release_evaluation(act, permitted, evaluation)
+    return released.as_kept(await _keep(act, permitted, model, held, released, answer))
+
+
+async def _keep(
+    act: Act, permitted: Permit, model: ModelRow, held: Held, released: Released[Evaluation], answer: Answer
+) -> ScoreRow:
+    evaluation, score = released.value, ids.ordered_id()
+    categories = registry.scorer(model.digest).categories
+    fact = act.record(
+        "score_issued",
+        {
+            "score": ids.public("scr", score),
+            "answer": answer,
+            "points": evaluation.points,
+            "band": evaluation.band,
+            "model": model.digest,
+            "vector": digest(pack(held.values).hex()),
+            "snapshot": held.snapshot,
+            "permit": permitted.digest,
+            "channel": released.channel,
+            "used": list(evaluation.used),
+        },
+        person=permitted.user,
+        grant=permitted.grant,
+    )
+    return await ScoreRow.create(
+        id=score,
+        user_id=permitted.user,
+        partner=permitted.recipient,
+        relay=permitted.bureau,
+        grant_id=permitted.grant,
+        model=model.id,
+        answer=answer,
+        points=evaluation.points,
+        band=evaluation.band,
+        probability=str(evaluation.probability),
+        scale=evaluation.scale,
+        confidence=evaluation.confidence,
+        used=list(evaluation.used),
+        not_used=list(evaluation.not_used),
+        reasons=[asdict(reason) for reason in evaluation.reasons],
+        channel=released.channel,
+        vector=pack(held.values),
+        events=[held.evidence.events.get(c, 0) for c in categories],
+        active_days=[held.evidence.active_days.get(c, 0) for c in categories],
+        snapshot=held.snapshot,
+        permit_digest=permitted.digest,
+        code_version=CODE_VERSION,
+        fact=fact.id,
+        fact_promise=facts.promise(fact),
+        issued_at=act.now,
+        valid_until=min(act.now + VALID_FOR, permitted.expires_at),
+        using_db=act.db,
+    )
+
+
+async def show(act: Act, score: UUID) -> Released[ScoreRow]:
+    """Show an earlier score again: a disclosure like the first, so the permit and the channel must hold now."""
+    row = await ScoreRow.filter(id=score).using_db(act.db).first()
+    if row is None:
+        raise NotFound
+    used: Categories = frozenset(Category(c) for c in row.used)
+    permitted = await permits.permit(
+        act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
+    )
+    if permitted.grant != row.grant_id:
+        raise permits.ConsentWithdrawn("the consent that this score rested on has ended")
+    released = await release.release_evaluation(act, permitted, row)
+    act.record(
+        "score_shown", {"score": ids.public("scr", row.id)}, person=permitted.user, grant=permitted.grant
+    )
+    return released
+
+
+async def replay(act: Act, score: UUID) -> tuple[int, int]:
+    """Compute an old score again from what was recorded; return (points then, points now)."""
+    row = await ScoreRow.filter(id=score).using_db(act.db).first()
+    model = await ModelRow.filter(id=row.model).using_db(act.db).first() if row else None
+    if row is None or model is None:
+        raise NotFound
+    scorer = registry.scorer(model.digest)
+    shared: Categories = frozenset(scorer.categories)
+    evidence = population.evidence_of(scorer, row.events, row.active_days, shared)
+    again = scorer.evaluate(unpack(row.vector), evidence, shared)
+    act.record(
+        "score_replayed",
+        {"score": ids.public("scr", row.id), "same": again.points == row.points},
+        person=UserId(row.user_id),
+    )
+    return row.points, again.points

@@ -1,0 +1,331 @@
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import small_models
+
+from compliance.vocabulary import Category
+from scoring import calibration, card, evaluation, lessons, manifest, policy, scorer, training
+from scoring.policy import Scale
+from scoring.training import Artifact, CannotTrain
+
+MATRIX, DEFAULTED = small_models.people()
+FIT, VALIDATE = small_models.split()
+LESSON = lessons.prepare(MATRIX, DEFAULTED)
+
+
+def card_of(artifact: Artifact) -> dict[str, Any]:
+    return json.loads(artifact.files[manifest.CARD])
+
+
+def manifest_of(artifact: Artifact) -> manifest.Manifest:
+    return manifest.decode(artifact.files[manifest.MANIFEST])
+
+
+# The same again
+
+
+def test_the_same_rows_seed_and_threads_give_the_same_model() -> None:
+    again = small_models.train(MATRIX, DEFAULTED)
+    assert again.digest == small_models.trained().digest
+    assert again.files == small_models.trained().files
+
+
+def test_another_seed_gives_another_model() -> None:
+    assert small_models.train(MATRIX, DEFAULTED, seed=8).digest != small_models.trained().digest
+
+
+def test_outcomes_held_out_reach_the_card_and_nothing_else() -> None:
+    turned = small_models.train(MATRIX, DEFAULTED ^ VALIDATE)
+    first = small_models.trained()
+    assert turned.files[manifest.TREES] == first.files[manifest.TREES]
+    assert turned.files[manifest.CARD] != first.files[manifest.CARD]
+    assert replace(manifest_of(turned), files={}) == replace(manifest_of(first), files={})
+
+
+def test_saving_is_whole_and_twice_is_once(tmp_path: Path) -> None:
+    home = training.save(small_models.trained(), tmp_path / "models")
+    assert home == training.save(small_models.trained(), tmp_path / "models")
+    assert home.name == small_models.trained().digest
+    assert [path.name for path in home.parent.iterdir()] == [home.name]
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == small_models.trained().files
+
+
+def test_progress_rises_to_one() -> None:
+    told: list[float] = []
+    small_models.train(MATRIX, DEFAULTED, progress=lambda _, share: told.append(share))
+    assert all(a < b for a, b in pairwise(told))
+    assert told[-1] == 1
+
+
+# Hiding
+
+
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_copies_hide_whole_categories_and_show_each_row_whole_once(number: int, seed: int) -> None:
+    rows = np.flatnonzero(FIT)[:50]
+    counted, source = lessons.copies(LESSON, rows, number, np.random.default_rng(seed))
+    assert not (counted & ~LESSON.enough[source]).any()
+    assert scorer.may_carry(LESSON.categories, counted).all()
+    carried = rows[scorer.may_carry(LESSON.categories, LESSON.enough[rows])]
+    assert (source[: len(carried)] == carried).all()
+    assert (counted[: len(carried)] == LESSON.enough[carried]).all()
+    assert len(source) <= number * len(rows)
+    values = lessons.shown(LESSON, source, counted)
+    for place, category in enumerate(LESSON.categories):
+        columns = values[:, [each.category is category for each in LESSON.inputs]]
+        assert np.isnan(columns[~counted[:, place]]).all()
+
+
+def test_about_half_of_the_copies_hide_each_category() -> None:
+    rows = np.flatnonzero(LESSON.enough.all(axis=1))
+    counted, _ = lessons.copies(LESSON, rows, 9, np.random.default_rng(1))
+    random = counted[len(rows) :]
+    for place, category in enumerate(LESSON.categories):
+        # Sets that carry nothing are left out: 2 of 16, neither of which shows a category of behaviour.
+        shown = 8 / 14 if category is not Category.DECLARED else 7 / 14
+        assert random[:, place].mean() == pytest.approx(shown, abs=0.03)
+
+
+def test_too_many_copies_are_a_bug() -> None:
+    with pytest.raises(ValueError, match="copies"):
+        lessons.copies(LESSON, np.arange(3), 17, np.random.default_rng(1))
+
+
+def test_every_set_that_may_carry_an_answer_is_calibrated_and_has_intervals() -> None:
+    stated = manifest_of(small_models.trained())
+    carrying = set(lessons.subsets(LESSON))
+    assert len(carrying) == 2**4 - 2
+    assert set(stated.calibration) == set(stated.half_widths) == carrying
+    assert all(line.slope > 0 for line in stated.calibration.values())
+    assert all(len(widths) == policy.STEPS for widths in stated.half_widths.values())
+    assert all(width > 0 for widths in stated.half_widths.values() for width in widths)
+
+
+def test_whatever_we_hide_of_people_the_level_of_their_risk_is_theirs() -> None:
+    model, whole = small_models.loaded(), np.flatnonzero(VALIDATE & LESSON.enough.all(axis=1))
+    events = {category: counts[whole] for category, counts in MATRIX.events.items()}
+    days = {category: counts[whole] for category, counts in MATRIX.active_days.items()}
+    observed = DEFAULTED[whole].mean()
+    error = np.sqrt(observed * (1 - observed) / len(whole))
+    for flags in lessons.subsets(LESSON).values():
+        shared = np.broadcast_to(flags, (len(whole), len(flags)))
+        evaluated = model.evaluate_many(MATRIX.values[whole], events, days, shared)
+        assert abs(evaluation.probability(evaluated.log_odds).mean() - observed) < 3 * error
+
+
+# Calibration
+
+
+def test_calibration_undoes_what_is_too_sure() -> None:
+    random = np.random.default_rng(2)
+    truth = random.normal(size=5_000) - 1
+    bad = random.random(5_000) < evaluation.probability(truth)
+    line = calibration.line(3 * truth + 1, bad)
+    assert line is not None
+    assert line.slope == pytest.approx(1 / 3, abs=0.03)
+    assert line.intercept == pytest.approx(-1 / 3, abs=0.1)
+
+
+def test_hiding_moves_nobodys_expected_risk_though_those_without_data_are_worse() -> None:
+    random = np.random.default_rng(3)
+    device, shopping = Category.DEVICE_USAGE, Category.SHOPPING
+    truth = random.normal(size=20_000) - 2
+    thin = random.random(20_000) < 0.3
+    bad = random.random(20_000) < evaluation.probability(truth + 0.5 * thin)
+    enough = np.column_stack([np.ones(20_000, np.bool_), ~thin])
+    alone, both = frozenset({device}), frozenset({device, shopping})
+    raw = {alone: 2 * truth + random.normal(size=20_000), both: np.where(thin, np.nan, 3 * truth + 1)}
+    lines = calibration.lines(raw, (device, shopping), enough, bad)
+    p = {used: evaluation.probability(lines[used].intercept + lines[used].slope * raw[used]) for used in raw}
+    # The same people, seen with and without shopping: the same level (the common shift bends it a little).
+    assert p[alone][~thin].mean() == pytest.approx(p[both][~thin].mean(), rel=0.01)
+    # Everybody, with what they hold: as many as happened.
+    assert np.where(thin, p[alone], p[both]).sum() == pytest.approx(bad.sum(), rel=1e-6)
+
+
+def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None:
+    random = np.random.default_rng(3)
+    raw = random.normal(size=2_000)
+    bad = random.random(2_000) < evaluation.probability(raw - 1)
+    rare = np.arange(2_000) < 30
+    one, two = frozenset({Category.DEVICE_USAGE}), frozenset({Category.FITNESS})
+    enough = np.column_stack([np.ones(2_000, np.bool_), rare])
+    scores = {one: raw, two: np.where(rare, raw, np.nan), one | two: np.full(2_000, np.nan)}
+    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad)
+    assert set(lines) == {one, two}
+    everybody = calibration.line(raw, bad)
+    assert everybody is not None
+    assert lines[one].slope == everybody.slope
+    assert lines[two].slope == 1
+
+
+@pytest.mark.parametrize("defaults", [1, 19])
+def test_too_few_outcomes_set_the_level_only(defaults: int) -> None:
+    raw = np.linspace(-1, 1, 100)
+    bad = np.zeros(100, np.bool_)
+    bad[-defaults:] = True
+    line = calibration.line(raw, bad)
+    assert line is not None
+    assert line.slope == 1
+    assert evaluation.probability(line.intercept + raw).sum() == pytest.approx(defaults)
+
+
+def test_a_score_that_ranks_the_wrong_way_becomes_nearly_flat() -> None:
+    random = np.random.default_rng(4)
+    raw = random.normal(size=2_000)
+    bad = random.random(2_000) < evaluation.probability(-raw)
+    line = calibration.line(raw, bad)
+    assert line is not None
+    assert line.slope == calibration.LEAST_SLOPE
+    assert evaluation.probability(line.intercept + line.slope * raw).sum() == pytest.approx(bad.sum())
+
+
+def test_one_outcome_only_is_not_calibrated() -> None:
+    assert calibration.line(np.arange(50.0), np.zeros(50, np.bool_)) is None
+    assert calibration.line(np.full(50, np.nan), np.zeros(50, np.bool_)) is None
+
+
+def test_half_widths_are_those_of_the_spread_and_sparse_steps_have_the_widest() -> None:
+    random = np.random.default_rng(5)
+    points = np.repeat(np.array([420, 620], np.int16), 400)
+    spread = np.repeat([0.1, 0.3], 400)
+    widths = calibration.half_widths(points, random.normal(size=(50, 800)) * spread)
+    narrow, wide = (policy.POINTS_PER_LOG_ODDS * 1.2816 * sigma for sigma in (0.1, 0.3))
+    assert widths[policy.place(420)] == pytest.approx(narrow, rel=0.05)
+    assert widths[policy.place(620)] == pytest.approx(wide, rel=0.05)
+    assert widths[0] == widths[-1] == widths[policy.place(620)]
+
+
+# The card
+
+
+def test_the_card_says_what_it_was_tried_on_and_how_well_it_did() -> None:
+    told = card_of(small_models.trained())
+    assert told["rows"]["fit"] == FIT.sum()
+    assert told["rows"]["validate"] == VALIDATE.sum()
+    assert set(told["slices"]) == {"all", "credit_history", "device_usage", "shopping"}
+    tried = told["slices"]["all"]
+    assert tried["rows"] == told["rows"]["validate"] - told["rows"]["validate_without_evidence"]
+    for name in (*card.RANKING, *card.HONESTY):
+        figure = {bound: float(number) for bound, number in tried[name].items()}
+        assert (
+            figure["low"] <= figure["value"] <= figure["high"] or name == "ece"
+        )  # resampling adds noise to it
+    assert 0.65 < float(tried["auc"]["value"]) < 0.85
+    assert set(told["against_direction"]) == {each.name for each in LESSON.inputs if each.monotone}
+    assert all(0 <= float(share) <= 1 for share in told["against_direction"].values())
+    assert told["about"]["data"] == "random"
+    assert float(told["share_answered"]) > 0.5
+
+
+def test_a_world_where_behaviour_carries_nothing_scores_like_chance() -> None:
+    artifact = small_models.train(*small_models.people(signal=0.0))
+    told = card_of(artifact)
+    assert float(told["slices"]["all"]["auc"]["value"]) == pytest.approx(0.5, abs=0.08)
+    assert "ranks_like_chance" in card.obstacles(told)
+    # Calibrated on people the trees had not seen: what they learnt by heart is worth nothing.
+    assert all(line.slope < 0.5 for line in manifest_of(artifact).calibration.values())
+
+
+def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
+    values = MATRIX.values.copy(order="F")
+    values[:, 0] = np.where(
+        np.isnan(values[:, 0]), np.nan, DEFAULTED + np.random.default_rng(1).normal(size=len(values)) / 4
+    )
+    told = card_of(small_models.train(replace(MATRIX, values=values), DEFAULTED))
+    assert told["largest_feature"]["name"] == LESSON.inputs[0].name
+    assert "one_feature_carries_too_much" in card.obstacles(told)
+    # More of it is more risk, as its direction says: little of the movement runs against it.
+    assert float(told["against_direction"][LESSON.inputs[0].name]) < 0.2
+
+
+def test_a_feature_that_runs_against_its_direction_is_seen() -> None:
+    turned = replace(LESSON.matrix.features[0], monotone=-1)
+    features = (turned, *MATRIX.features[1:])
+    told = card_of(small_models.train(replace(MATRIX, features=features), DEFAULTED))
+    right = card_of(small_models.trained())["against_direction"][turned.name]
+    assert float(right) < 0.5
+    assert float(told["against_direction"][turned.name]) == pytest.approx(1 - float(right), abs=0.001)
+
+
+def made_card(**changed: Any) -> dict[str, Any]:
+    told = {
+        "defaults": 50,
+        "auc_low": "0.5001",
+        "observed_over_expected": "0.8000",
+        "share": "0.4000",
+    } | changed
+    tried = {
+        "defaults": told["defaults"],
+        "auc": {"low": told["auc_low"]},
+        "observed_over_expected": {"value": told["observed_over_expected"]},
+    }
+    return {"slices": {"all": tried}, "largest_feature": {"share": told["share"]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, ()),
+        ({"observed_over_expected": "1.2500"}, ()),
+        ({"defaults": 49}, ("insufficient_evidence",)),
+        ({"auc_low": "0.5000"}, ("ranks_like_chance",)),
+        ({"auc_low": "unknown"}, ("ranks_like_chance",)),
+        ({"observed_over_expected": "0.7999"}, ("calibration_red",)),
+        ({"observed_over_expected": "1.2501"}, ("calibration_red",)),
+        ({"observed_over_expected": "unknown"}, ("calibration_red",)),
+        ({"share": "0.4001"}, ("one_feature_carries_too_much",)),
+        ({"defaults": 0, "share": "0.9000"}, ("insufficient_evidence", "one_feature_carries_too_much")),
+    ],
+)
+def test_what_stands_against_promotion(changed: dict[str, Any], found: tuple[str, ...]) -> None:
+    assert card.obstacles(made_card(**changed)) == found
+
+
+# Scales and refusals
+
+
+def test_bands_of_a_products_own_scale_are_fifths_of_the_held_out_people() -> None:
+    artifact = small_models.train(MATRIX, DEFAULTED, scale=Scale.PRODUCT)
+    stated = manifest_of(artifact)
+    assert stated.scale is Scale.PRODUCT
+    assert stated.cutoffs != policy.STANDARD_CUTOFFS
+    assert list(stated.cutoffs) == sorted(stated.cutoffs, reverse=True)
+    held = np.flatnonzero(VALIDATE)
+    points = (
+        small_models.loaded()
+        .evaluate_many(
+            MATRIX.values[held],
+            {category: counts[held] for category, counts in MATRIX.events.items()},
+            {category: counts[held] for category, counts in MATRIX.active_days.items()},
+            np.ones((len(held), len(LESSON.categories)), np.bool_),
+        )
+        .points
+    )
+    bands = [policy.band(int(each), stated.cutoffs) for each in points if each]
+    assert all(bands.count(band) / len(bands) == pytest.approx(0.2, abs=0.05) for band in policy.BANDS)
+
+
+def test_too_few_outcomes_cannot_be_trained_on() -> None:
+    rare = np.zeros_like(DEFAULTED)
+    rare[:19] = True
+    with pytest.raises(CannotTrain, match="rarer outcome"):
+        small_models.train(MATRIX, rare)
+
+
+def test_a_row_cannot_be_fitted_and_validated_on() -> None:
+    with pytest.raises(ValueError, match="fitted and validated"):
+        small_models.train(MATRIX, DEFAULTED, validate=FIT)
+
+
+def test_a_reason_of_another_category_is_a_bug() -> None:
+    wrong = replace(MATRIX.features[0], reason="SH-001")
+    with pytest.raises(ValueError, match="two categories"):
+        lessons.prepare(replace(MATRIX, features=(wrong, *MATRIX.features[1:])), DEFAULTED)
