@@ -7,29 +7,33 @@ from pathlib import Path
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import RedocRenderPlugin
+from litestar.types import ControllerRouterHandler
 
-from api import access, problems, telemetry
+from api import access, telemetry
 from api.oauth import endpoints
 from api.settings import Settings, from_environment
 from api.v1 import applications, grants, health, log, me, outcomes, prescreens, referrals, scores
-from api.web import sign_in
+from api.web import (
+    ask,
+    console,
+    failures,
+    loans,
+    own_grants,
+    own_scores,
+    problem_pages,
+    reference,
+    sign_in,
+    start,
+    static_files,
+)
+from api.web import me as me_pages
 from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
 
-OPENAPI = OpenAPIConfig(
-    title="Xinqiao",
-    version="1.0.0",
-    path="/schema",
-    render_plugins=[RedocRenderPlugin(js_url="/static/redoc.standalone.js", google_fonts=False)],
-    root_schema_site="redoc",
-)
-
-
-NOUNS = (health, endpoints, grants, me, scores, prescreens, applications, referrals, outcomes, log, sign_in)
-ROUTES = [route for noun in NOUNS for route in noun.routes]
+NOUNS = (health, endpoints, grants, me, scores, prescreens, applications, referrals, outcomes, log)
+PAGES = (static_files, start, sign_in, me_pages, ask, own_grants, own_scores, loans, console, problem_pages)
+ROUTES: list[ControllerRouterHandler] = [route for noun in (*NOUNS, *PAGES) for route in noun.routes]
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
@@ -43,12 +47,12 @@ def create_app(settings: Settings, database: Database) -> Litestar:
     app = Litestar(
         ROUTES,
         guards=[access.demand_access],
-        exception_handlers=problems.HANDLERS,
+        exception_handlers=failures.HANDLERS,
         lifespan=[standing],
         middleware=[telemetry.Telemetry],
         state=State({"settings": settings}),
         request_max_body_size=settings.body_bytes_max,
-        openapi_config=OPENAPI,
+        openapi_config=reference.config(settings),
     )
     access.every_route_declares_access(app)
     return app

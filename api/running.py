@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -80,9 +81,12 @@ def work(settings: Settings) -> int:
 
 
 @contextmanager
-def child(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another `xinqiao` command in a process of its own, stopped when the block ends."""
-    process = subprocess.Popen([sys.executable, "-m", "api.cli", *arguments], stdin=subprocess.DEVNULL)
+def child(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another `xinqiao` command in a process of its own, stopped when the block ends; `log` takes its lines."""
+    with ExitStack() as files:
+        out = files.enter_context(log.open("ab")) if log else None
+        command = [sys.executable, "-m", "api.cli", *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         yield process
     finally:

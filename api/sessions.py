@@ -6,7 +6,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
-from uuid import UUID
 
 from litestar import Request
 from litestar.datastructures import Cookie
@@ -141,15 +140,15 @@ async def sign_out(settings: Settings, request: Request[Any, Any, Any]) -> None:
         )
 
 
-def csrf_token(session: UUID) -> str:
-    """The form token of a session: an HMAC, so that nothing need be stored and none can be forged."""
-    key = ground().keyring.derived("csrf")
-    return hmac.new(key, session.bytes, hashlib.sha256).hexdigest()
+def csrf_token(request: Request[Any, Any, Any]) -> str:
+    """The form token of a session: an HMAC of its cookie, so that nothing need be stored and none can be forged."""
+    cookie_token = request.cookies.get(cookie_name(request.app.state.settings), "")
+    return hmac.new(ground().keyring.derived("csrf"), cookie_token.encode(), hashlib.sha256).hexdigest()
 
 
-def csrf_holds(session: UUID, given: str) -> bool:
+def csrf_holds(request: Request[Any, Any, Any], given: str) -> bool:
     """Whether a form's token is this session's, in constant time."""
-    return hmac.compare_digest(csrf_token(session).encode(), given.encode())
+    return hmac.compare_digest(csrf_token(request).encode(), given.encode())
 
 
 def _refuse_other_sites(request: Request[Any, Any, Any], settings: Settings) -> None:

@@ -165,7 +165,8 @@ async def record_refusal(
     principal: Principal, purpose: Purpose | None, refusal: Refusal, act: Act | None = None
 ) -> None:
     """Record a refusal in a transaction of its own, so that it outlives the rollback."""
-    person = act.concerning if act else None
+    concerning = act.concerning if act else None
+    person = concerning or (principal.user if isinstance(principal, Person) else None)
     async with _alone() as db:
         now = await _enter(db, principal)
         told = Act(principal, purpose, db, now)

@@ -33,9 +33,14 @@ MERGE_DELAY = timedelta(seconds=60)
 """The longest time between a fact's commit and its inclusion in a signed checkpoint that we promise."""
 PROMISE_TYPE = "fact-promise+jwt"
 INSERT = """
-insert into compliance_fact (id, recorded_at, kind, partner, person, grant_id, principal, purpose, commitment, sealed)
-select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
-                     $8::text[], $9::bytea[], $10::bytea[])
+with written as (
+    insert into compliance_fact
+        (id, recorded_at, kind, partner, person, grant_id, principal, purpose, commitment, sealed)
+    select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
+                         $8::text[], $9::bytea[], $10::bytea[])
+    returning id, seq
+)
+insert into compliance_unplaced (fact, seq) select id, seq from written
 """
 
 
@@ -149,6 +154,15 @@ def open_sealed(sealed: bytes, fact: UUID, sealer: Sealer) -> tuple[bytes, bytes
     """The canonical payload and the salt of a sealed fact; raises `InvalidTag` if it was changed."""
     plain = sealer.open(sealed, fact.bytes)
     return plain[SALT_BYTES:], plain[:SALT_BYTES]
+
+
+def person_salt(sealer: Sealer, fact: UUID) -> bytes:
+    """The salt of a person's sequence number: another one than the payload's.
+
+    Whoever is given the opening of one fact could otherwise try out numbers, and learn how often others used the
+    person's data.
+    """
+    return hmac.digest(sealer.key, b"person_seq" + fact.bytes, hashlib.sha256)
 
 
 def read_opening(payload: bytes, salt: bytes) -> Opening:

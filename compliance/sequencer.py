@@ -32,9 +32,10 @@ SEEN = Path("log/last-checkpoint")
 """Under the installation's home: the last checkpoint that anybody can have seen."""
 
 UNPLACED = """
-select id, recorded_at, kind, partner, person, commitment, sealed from compliance_fact f
-where not exists (select from compliance_log l where l.fact = f.id) order by seq limit $1
+select f.id, f.recorded_at, f.kind, f.partner, f.person, f.commitment, f.sealed
+from compliance_unplaced u join compliance_fact f on f.id = u.fact order by u.seq limit $1
 """
+FORGET = "delete from compliance_unplaced where fact = any($1::uuid[])"
 SIZE = "select coalesce(max(leaf_index) + 1, 0) as size from compliance_log"
 LAST_TENANT_SEQ = """
 select key, coalesce((select max(tenant_seq) from compliance_log where tenant = key), 0) as seq
@@ -81,6 +82,14 @@ class LogForked(Exception):
     """
 
 
+class Opened(NamedTuple):
+    """A fact's payload and its salt, and the salt of its person's sequence number."""
+
+    payload: bytes
+    salt: bytes
+    person_salt: bytes
+
+
 class Placed(NamedTuple):
     """A row of the log: a fact in its place.
 
@@ -109,6 +118,7 @@ async def sequence(limit: int = BATCH) -> int:
         tile = await read_tiles(db, log.places(size - 1, size))
         changed = log.append(tile, size, [log.leaf_hash(p.leaf) for p in placed])
         await db.execute_query(PLACE, _columns(placed))
+        await db.execute_query(FORGET, [[p.fact for p in placed]])
         await db.execute_query(KEEP_TILES, _columns((*place, hashes) for place, hashes in changed.items()))
     return len(placed)
 
@@ -156,8 +166,8 @@ async def read_tiles(db: BaseDBAsyncClient, places: Iterable[log.Place]) -> log.
     return tile
 
 
-def unseal(row: Row, sealers: Mapping[UUID, Sealer]) -> tuple[bytes, bytes] | None:
-    """Payload and salt of a fact's row; None when no key that exists opens it.
+def unseal(row: Row, sealers: Mapping[UUID, Sealer]) -> Opened | None:
+    """What a fact's row holds; None when no key that exists opens it.
 
     Where a fact was recorded before its person had a key, or after the key was erased, it is the installation's.
     """
@@ -165,7 +175,8 @@ def unseal(row: Row, sealers: Mapping[UUID, Sealer]) -> tuple[bytes, bytes] | No
         # A cut nonce is a ValueError, everything else that was changed an InvalidTag.
         with suppress(InvalidTag, ValueError):
             if sealer:
-                return facts.open_sealed(row["sealed"], row["id"], sealer)
+                payload, salt = facts.open_sealed(row["sealed"], row["id"], sealer)
+                return Opened(payload, salt, facts.person_salt(sealer, row["id"]))
     return None
 
 
@@ -175,7 +186,7 @@ def month_of(at: datetime) -> date:
 
 
 def seal_person_seq(person_seq: int | None, salt: bytes) -> bytes | None:
-    """HMAC-SHA256(salt32, decimal person_seq): a person can later show that no number is missing."""
+    """HMAC-SHA256(`facts.person_salt`, decimal person_seq): a person can later show that no number is missing."""
     return None if person_seq is None else facts.commit_to(str(person_seq).encode(), salt)
 
 
@@ -198,7 +209,7 @@ async def _place(db: BaseDBAsyncClient, rows: Sequence[Row], size: int) -> list[
         person_seq = people[person] if person else None
         opened = unseal(row, sealers)
         # Erased before it was placed: it gets its place, and a salt that nobody knows, as if erased just after.
-        salt = opened[1] if opened else secrets.token_bytes(facts.SALT_BYTES)
+        salt = opened.person_salt if opened else secrets.token_bytes(facts.SALT_BYTES)
         entry = log.leaf(
             kind=row["kind"],
             at=row["recorded_at"],

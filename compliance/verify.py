@@ -18,7 +18,7 @@ from compliance import facts, log, sequencer
 from compliance.database import ground
 from compliance.keys import Sealer
 from compliance.log import Checkpoint, LogKey, NoteRefused
-from compliance.sequencer import Row
+from compliance.sequencer import Opened, Row
 
 BATCH = 16 * log.TILE_WIDTH  # whole tiles
 FINDINGS_MAX = 100
@@ -230,7 +230,9 @@ class _Walk:
             return False
         self.erased += erased
         sealed_seq = (
-            sequencer.seal_person_seq(row["person_seq"], opened[1]) if opened else _stated_seq(row["leaf"])
+            sequencer.seal_person_seq(row["person_seq"], opened.person_salt)
+            if opened
+            else _stated_seq(row["leaf"])
         )
         entry = log.leaf(
             kind=row["kind"],
@@ -298,9 +300,9 @@ def _touched(first: int, end: int) -> set[log.Place]:
     return places
 
 
-def _commits(opened: tuple[bytes, bytes], row: Row) -> bool:
+def _commits(opened: Opened, row: Row) -> bool:
     """Whether the commitment is to this payload, and the payload says what the columns say."""
-    payload, salt = opened
+    payload, salt, _ = opened
     if not hmac.compare_digest(facts.commit_to(payload, salt), row["commitment"]):
         return False
     columns = {

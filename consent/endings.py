@@ -20,6 +20,7 @@ class Ended:
 
 Handler = Callable[[Act, Ended], Awaitable[None]]
 _handlers: dict[str, Handler] = {}
+_kept: dict[str, str] = {}
 
 
 def on_grant_ended(*tables: str) -> Callable[[Handler], Handler]:
@@ -27,12 +28,24 @@ def on_grant_ended(*tables: str) -> Callable[[Handler], Handler]:
 
     def declare(handler: Handler) -> Handler:
         for table in tables:
-            if table in _handlers:
+            if table in _handlers or table in _kept:
                 raise RuntimeError(f"{table} already has a handler")
             _handlers[table] = handler
         return handler
 
     return declare
+
+
+def keep(table: str, reason: str) -> None:
+    """Declare that rows of a table stay when their grant ends, and why the law or the contract wants that."""
+    if table in _handlers or table in _kept:
+        raise RuntimeError(f"{table} already has a handler")
+    _kept[table] = reason
+
+
+def kept() -> dict[str, str]:
+    """Table by table, why its rows stay."""
+    return dict(_kept)
 
 
 def declared() -> dict[str, Handler]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act, View
@@ -24,6 +25,8 @@ from consent.permits import BUSINESS_ZONE, AgeNotEstablished
 from consent.tables import GrantRow
 
 ASK_LAPSES_AFTER = timedelta(minutes=60)
+NO_ASKING_AFTER_A_NO = timedelta(days=90)
+"""What every notice promises; a rejection is at most `ASK_LAPSES_AFTER` younger than its request."""
 LIST_MAX = 500
 
 
@@ -69,6 +72,18 @@ class AskLapsed(Refusal):
     status, code, title = 409, "ask_lapsed", "This request has lapsed"
 
 
+class AskedTooSoon(Refusal):
+    """The person said no to this recipient and purpose less than 90 days ago."""
+
+    status, code, title = 409, "asked_too_soon", "This person said no not long ago"
+
+
+class NoticeChanged(Refusal):
+    """Another text is in force than the one that the person read."""
+
+    status, code, title = 409, "notice_changed", "The notice is not the one that was shown"
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a partner asks a person for."""
@@ -85,8 +100,14 @@ class Ask:
 
 
 async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
-    """Ask a person for a grant; nothing may be used before they say yes. Records `grant_requested`."""
+    """Ask a person for a grant; nothing may be used before they say yes. Records `grant_requested`.
+
+    Nobody else may ask again within 90 days of a no; the person's own wish is no asking.
+    """
     _refuse_too_wide(wanted, offered)
+    if wanted.user and not isinstance(act.principal, Person):
+        act.concern(wanted.user, None)
+        await _refuse_too_soon(act, wanted.user, wanted.recipient, wanted.purpose)
     notice = notices.current(wanted.purpose, Language.EN)
     row = await GrantRow.create(
         id=ids.ordered_id(),
@@ -113,6 +134,20 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
     return row
 
 
+async def _refuse_too_soon(act: Act, user: UserId, recipient: UUID, purpose: str) -> None:
+    if await rejected_lately(act, user, recipient, purpose):
+        raise AskedTooSoon("respect the no; ask again no sooner than 90 days after it")
+
+
+async def rejected_lately(at: Act | View, user: UserId, recipient: UUID, purpose: str) -> bool:
+    """Whether the person said no to this recipient and purpose within the last 90 days."""
+    since = at.now - NO_ASKING_AFTER_A_NO - ASK_LAPSES_AFTER
+    said_no = GrantRow.filter(
+        user_id=user, recipient=recipient, purpose=purpose, state="rejected", requested_at__gt=since
+    )
+    return await said_no.using_db(at.db).exists()
+
+
 def _refuse_too_wide(wanted: Ask, offered: Categories) -> None:
     bounds = TEMPLATES[wanted.purpose]
     faults: list[Fault] = []
@@ -136,10 +171,11 @@ def _refuse_too_wide(wanted: Ask, offered: Categories) -> None:
 
 
 async def approve(
-    act: Act, grant: GrantId, categories: Categories, language: Language
+    act: Act, grant: GrantId, categories: Categories, language: Language, *, shown: str | None = None
 ) -> tuple[GrantRow, str]:
     """The person says yes, to all or some of the categories; returns the grant and its signed receipt.
 
+    `shown` is the SHA-256 of the notice that they read: refused (`NoticeChanged`) if another is in force.
     Binds the exact notice shown (id, version, hash, language) and how the person was signed in. A live grant to the
     same recipient for the same purpose ends as `superseded`. Records `grant_given`.
     """
@@ -154,6 +190,9 @@ async def approve(
     if not categories or not categories <= frozenset(row.asked):
         fault = Fault("/categories", "not_asked", "choose at least one, and only of those asked for")
         raise Unacceptable("choose among the categories that were asked for", fault)
+    if shown not in (None, notices.current(Purpose(row.purpose), language).sha256):
+        raise NoticeChanged("read the notice that is in force now, then answer")
+    await _refuse_too_soon(act, person.user, row.recipient, row.purpose)
     return await _give(act, row, person, categories, language)
 
 
@@ -210,7 +249,11 @@ async def _refuse_minor(act: Act, user: UserId) -> None:
 
 async def _supersede(act: Act, row: GrantRow, user: UserId) -> None:
     live = GrantRow.filter(
-        user_id=user, recipient=row.recipient, bureau=row.bureau, purpose=row.purpose, state__in=["active", "paused"]
+        user_id=user,
+        recipient=row.recipient,
+        bureau=row.bureau,
+        purpose=row.purpose,
+        state__in=["active", "paused"],
     )
     for old in await live.using_db(act.db).select_for_update():
         await _end(act, old, user, by="person", code="superseded")
@@ -225,6 +268,8 @@ async def reject(act: Act, grant: GrantId) -> GrantRow:
         return row
     if row.state != "requested" or row.user_id not in (None, person.user):
         raise GrantNotOpen("this request was answered before")
+    if row.requested_at + ASK_LAPSES_AFTER < act.now:
+        raise AskLapsed("there is nothing left to say no to")
     row.state, row.user_id = "rejected", person.user
     await row.save(using_db=act.db)
     act.record("grant_rejected", {}, person=person.user, grant=grant, partner=_tenant(row))

@@ -1,7 +1,9 @@
 """The exact texts people are shown, each with its version and hash, in both languages."""
 
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -9,24 +11,51 @@ from compliance.act import Act
 from compliance.canonical import Json
 from compliance.vocabulary import Language, Purpose
 
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice in one language: `sha256` is over the text as published, placeholders and all."""
+    """One notice in one language: `sha256` is over `raw`, the text as published, placeholders and all."""
 
     id: str
     version: int
     language: Language
     purpose: Purpose
+    raw: str
     body: str
+    relay_sentence: str
+    sensitive_sentence: str
     sha256: str
 
-    def shown(self, **values: str) -> str:
-        """The text as a person reads it, with the names, days and categories of one request filled in."""
-        text = self.body
-        for name, value in values.items():
-            text = text.replace(f"{{{name}}}", value)
-        return text
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What one request puts into a notice; lists are already written out in the notice's language."""
+
+    operator: str
+    contact: str
+    recipient: str
+    bureau: str | None
+    categories: str
+    sensitive_categories: str
+    period_days: int
+    data_life_days: int
+
+
+def rendered(notice: Notice, filling: Filling) -> str:
+    """The text as a person reads it; sentences about a bureau or about sensitive data stand only where they apply."""
+    given = {name: str(value) for name, value in asdict(filling).items()}
+    given["relay_sentence"] = _fill(notice.relay_sentence, given) if filling.bureau else ""
+    given["sensitive_sentence"] = (
+        _fill(notice.sensitive_sentence, given) if filling.sensitive_categories else ""
+    )
+    return _fill(notice.body, given)
+
+
+def _fill(text: str, given: Mapping[str, str]) -> str:
+    """Fill in each name once: what is filled in is never read for names again."""
+    return PLACEHOLDER.sub(lambda found: given[found[1]], text)
 
 
 @cache
@@ -40,7 +69,10 @@ def current(purpose: Purpose, language: Language) -> Notice:
         version=int(fields["version"]),
         language=Language(fields["language"]),
         purpose=Purpose(fields["purpose"]),
+        raw=raw,
         body=body.strip(),
+        relay_sentence=fields.get("relay_sentence", ""),
+        sensitive_sentence=fields["sensitive_sentence"],
         sha256=hashlib.sha256(raw.encode()).hexdigest(),
     )
 
@@ -54,7 +86,7 @@ async def publish(act: Act) -> int:
             rows = await act.db.execute_query_dict(
                 """insert into consent_notice (id, version, language, purpose, sha256, body, published_at)
                    values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning id""",
-                [notice.id, notice.version, language, purpose, notice.sha256, notice.body, act.now],
+                [notice.id, notice.version, language, purpose, notice.sha256, notice.raw, act.now],
             )
             if rows:
                 what: dict[str, Json] = {

@@ -244,13 +244,13 @@ def own_permit(act: Act) -> OwnPermit:
     return OwnPermit(act.principal.user)
 
 
-def staff_permit(act: Act, reason: str) -> StaffPermit:
-    """Staff may look for a stated reason; the look is recorded here (征信业管理条例 Art 22)."""
+def staff_permit(act: Act, reason: str, *, about: UserId | None = None) -> StaffPermit:
+    """Staff may look for a stated reason; the look is recorded here, and shown to whom it is about (征信业管理条例 Art 22)."""
     if not isinstance(act.principal, Staff):
         raise NotFound
     if len(reason.strip()) < REASON_LENGTH_MIN:
         raise ReasonMissing("say in a sentence why you need to see this")
-    act.record("staff_looked", {"reason": reason.strip()})
+    act.record("staff_looked", {"reason": reason.strip()}, person=about)
     return StaffPermit(act.principal, reason.strip())
 
 

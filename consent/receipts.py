@@ -5,9 +5,9 @@ from datetime import datetime
 from joserfc import jwt
 
 from compliance import ids
-from compliance.act import Act
+from compliance.act import Act, View
 from compliance.database import ground
-from compliance.vocabulary import OPERATOR, PartnerId
+from compliance.vocabulary import OPERATOR, GrantId, PartnerId
 from consent.tables import GrantRow, ReceiptRow
 
 SCHEMA = "https://w3id.org/dpv/schema/27560-2023"
@@ -32,6 +32,11 @@ async def issue(act: Act, grant: GrantRow, *, subject: str) -> str:
         using_db=act.db,
     )
     return signed
+
+
+async def newest(at: Act | View, grant: GrantId) -> ReceiptRow | None:
+    """The newest receipt of a grant that the caller may see."""
+    return await ReceiptRow.filter(grant_id=grant).using_db(at.db).order_by("-issued_at").first()
 
 
 def record(grant: GrantRow, subject: str, at: datetime) -> dict[str, object]:

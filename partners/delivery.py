@@ -121,15 +121,13 @@ async def _release(act: Act, claim: Claim) -> Parcel | None:
     user, lender = UserId(found.user_id), PartnerId(found.partner)
     wanted = frozenset({Category.DECLARED})
     permit = await permits.permit(act, user, PURPOSE, wanted, recipient=lender, count=False)
-    if permit.grant != found.grant_id:
-        raise permits.ConsentWithdrawn("the consent of this referral has ended; a newer one is for another")
     partner = await directory.find(act, lender)
     if partner.suspended_at is not None:
         raise PartnerSuspended("wait until the partner is admitted again")
     row = await referrals.locked(act, claim.referral)
     reference = ids.public("ref", row.id)
     if not _ours(row, claim):
-        act.record("delivery_overtaken", {"referral": reference}, person=user, grant=permit.grant)
+        _record(act, row, "delivery_overtaken", "before it left")
         return None
     what: dict[str, Json] = {"referral": reference, "attempt": row.attempts, "permit": permit.digest}
     act.record("referral_released", what, person=user, grant=permit.grant, partner=lender)
@@ -156,7 +154,7 @@ async def _settle(worker: Worker, claim: Claim, result: Result) -> None:
     async with open_act(worker, PURPOSE) as act:
         row = await referrals.locked(act, claim.referral)
         if not _ours(row, claim):
-            _record(act, row, "delivery_overtaken", result)
+            _record(act, row, "delivery_overtaken", result.why)
             return
         kind = _apply(row, result, act.now)
         await row.save(using_db=act.db, update_fields=["delivery", "lease_until", "attempts", "next_try_at"])
@@ -165,7 +163,7 @@ async def _settle(worker: Worker, claim: Claim, result: Result) -> None:
         if result.acknowledged:
             await referrals.advance(act, row, State.ACKNOWLEDGED)
         if kind:
-            _record(act, row, kind, result)
+            _record(act, row, kind, result.why)
 
 
 def _apply(row: ReferralRow, result: Result, now: datetime) -> str | None:
@@ -196,11 +194,11 @@ def _ours(row: ReferralRow, claim: Claim) -> bool:
     return row.delivery == Delivery.SENDING and row.lease_until == claim.lease_until
 
 
-def _record(act: Act, row: ReferralRow, kind: str, result: Result) -> None:
+def _record(act: Act, row: ReferralRow, kind: str, why: str) -> None:
     what: dict[str, Json] = {
         "referral": ids.public("ref", row.id),
         "attempts": row.attempts,
-        "why": result.why,
+        "why": why,
     }
     act.record(
         kind,

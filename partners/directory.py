@@ -1,14 +1,16 @@
 """The directory of licensed institutions: who they are, what they may do, where people are handed over to."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from compliance import ids
 from compliance.act import Act, View
 from compliance.refusals import NotFound, Refusal
-from compliance.vocabulary import PartnerId, PartnerKind
+from compliance.vocabulary import Language, PartnerId, PartnerKind
 from partners.tables import PartnerRow
 
+PARTNERS_MAX = 1_000
 LENDERS = frozenset({PartnerKind.BANK, PartnerKind.CONSUMER_FINANCE, PartnerKind.MICROLENDER})
 
 
@@ -65,6 +67,20 @@ async def find(at: Act | View, partner: PartnerId) -> PartnerRow:
     if row is None:
         raise NotFound
     return row
+
+
+async def names(at: Act | View, partners: Iterable[PartnerId]) -> dict[PartnerId, Mapping[Language, str]]:
+    """What these partners are called; the operator is not in the directory."""
+    return _named(await PartnerRow.filter(id__in=set(partners)).using_db(at.db))
+
+
+async def everybody(at: Act | View) -> dict[PartnerId, Mapping[Language, str]]:
+    """What all partners are called."""
+    return _named(await PartnerRow.all().using_db(at.db).order_by("code").limit(PARTNERS_MAX))
+
+
+def _named(rows: list[PartnerRow]) -> dict[PartnerId, Mapping[Language, str]]:
+    return {PartnerId(row.id): {Language.ZH_CN: row.name_zh, Language.EN: row.name_en} for row in rows}
 
 
 async def relayed_for(act: Act, recipient: str) -> PartnerId:

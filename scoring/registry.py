@@ -11,6 +11,7 @@ from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
+from scoring import card as model_card
 from scoring.manifest import CARD
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
@@ -68,7 +69,7 @@ async def register(act: Act, digest_of_model: str) -> ModelRow:
 async def validate(act: Act, row: ModelRow) -> None:
     """Another person than the developer has checked the card; a card with an obstacle cannot pass."""
     _refuse_same(act, row.registered_by)
-    obstacles = row.card.get("obstacles", [])
+    obstacles = model_card.obstacles(row.card)
     if obstacles:
         raise NotPromotable(f"the model card shows: {', '.join(obstacles)}")
     row.state, row.validated_by = "validated", describe(act.principal)

@@ -31,7 +31,10 @@ VARIABLES = ("XINQIAO_BANK_ISSUER", "XINQIAO_BANK_CODE", "XINQIAO_BANK_PARTNER")
 
 @dataclass(frozen=True, slots=True)
 class BankConfig:
-    """Who the bank is, and whose signatures (`origin`: their `iss`) it takes. `jwks` where the key is known, else fetched from `jwks_url`."""
+    """Who the bank is, and whose signatures it takes (`origin` is their `iss`).
+
+    Our key is given as `jwks`, or else fetched once from `jwks_url`.
+    """
 
     partner: str
     origin: str
@@ -149,7 +152,7 @@ async def _keys(request: Request[Any, Any, Any]) -> KeySet:
         if published is None:
             async with httpx2.AsyncClient(timeout=KEYS_SECONDS, trust_env=False) as client:
                 published = (await client.get(config.jwks_url)).raise_for_status().json()
-        ledger.keys = KeySet.import_key_set(dict(published))  # type: ignore[arg-type]
+        ledger.keys = KeySet.import_key_set(dict(published))  # type: ignore[arg-type]  # any JWK set, as published
     return ledger.keys
 
 

@@ -24,12 +24,13 @@ from api.running import Standing
 from api.settings import Settings
 from compliance import database as databases
 from compliance import ids
-from compliance.vocabulary import Language
 from partners.connectors.registry import FILE as CONNECTORS
 
 UP_SECONDS = 60.0
-LENDERS = (catalogue.HARBOUR, catalogue.RIDGE)
-"""Whose servers run in the demo; the others stay silent, on purpose."""
+LENDERS = (catalogue.HARBOUR, catalogue.RIDGE, catalogue.MEADOW)
+"""Who has a door of their own, each on the next port."""
+SILENT = catalogue.MEADOW
+"""Whose server does not run, on purpose."""
 
 
 def play(settings: Settings, *, port: int, data: Path | None, once: bool, credentials: Path | None) -> int:
@@ -74,8 +75,10 @@ def _tell(
     made = asyncio.run(_make(found, data, hosts, tell))
     _write_connectors(settings.home, port)
     for code, host in hosts.items():
+        if code == SILENT:
+            continue
         processes.enter_context(_bank(settings, code, made, host))
-    processes.enter_context(running.child("serve", "--port", str(port)))
+    processes.enter_context(running.child("serve", "--port", str(port), log=settings.home / "serve.log"))
     links = asyncio.run(_live(found, made, tell, credentials))
     tell.out.print(f"\n[bold]Every step held[/bold], after {time.monotonic() - started:.0f} s.")
     if once:
@@ -131,7 +134,6 @@ async def _until_up(http: httpx2.AsyncClient, issuer: str) -> None:
 def _write_connectors(home: Path, port: int) -> None:
     """Where each lender is reached; one of them answers nobody."""
     doors = {code: f"http://127.0.0.1:{_port(port, n)}" for n, code in enumerate(LENDERS)}
-    doors[catalogue.MEADOW] = f"http://127.0.0.1:{_port(port, len(LENDERS))}"
     entries = {
         code: {"kind": "signed_http", "address": door, "landing": f"{door}/apply"}
         for code, door in doors.items()
@@ -142,14 +144,7 @@ def _write_connectors(home: Path, port: int) -> None:
 @contextmanager
 def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[None]:
     """A fictional bank in a process of its own."""
-    names = catalogue.names(code)
-    told = {
-        "PARTNER": ids.public("ptn", made.partners[code]),
-        "ISSUER": settings.origin,
-        "NAME_ZH": names[Language.ZH_CN],
-        "NAME_EN": names[Language.EN],
-        "JWKS_URL": f"{settings.issuer}/.well-known/jwks.json",
-    }
+    told = {"ISSUER": settings.issuer, "CODE": code, "PARTNER": ids.public("ptn", made.partners[code])}
     environment = {**os.environ, **{f"XINQIAO_BANK_{name}": value for name, value in told.items()}}
     port = host.rsplit(":", 1)[1]
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--port", port]
@@ -157,6 +152,8 @@ def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[Non
         [*command, "--log-level", "warning", "api.demo.bank:from_environment"],
         env=environment,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield

@@ -225,7 +225,7 @@ async def _route(story: Story, user: UserId) -> None:
         story.tell.step(
             "earlier referrals of other people are there; this one is not", "no lender knows who asked"
         )
-    picked = await pick(story, browser, applied, catalogue.HARBOUR)
+    picked = await pick(browser, applied, catalogue.HARBOUR)
     story.tell.step("the person picks one: only that lender learns of it", picked["referral"])
     landing = await story.http.get(picked["redirect_to"])
     if landing.status_code != 200:
@@ -247,7 +247,7 @@ async def _route(story: Story, user: UserId) -> None:
     expect(await harbour.call("POST", "/v1/outcomes", outcome), 201)
     story.tell.step("and the outcome", "approved and disbursed")
     again = expect(await browser.call("POST", "/v1/applications", wish), 201)
-    silent = await pick(story, browser, again, catalogue.MEADOW)
+    silent = await pick(browser, again, catalogue.MEADOW)
     expect(await browser.call("POST", f"/v1/me/grants/{silent['grant']}/withdraw"), 200)
     stopped = await wait_for(lambda: _referral(meadow, silent["referral"], "withdrawn"), "the referral stops")
     story.tell.step(
@@ -255,11 +255,11 @@ async def _route(story: Story, user: UserId) -> None:
     )
 
 
-async def pick(story: Story, browser: Browser, applied: dict[str, Any], code: str) -> dict[str, Any]:
+async def pick(browser: Browser, applied: dict[str, Any], code: str) -> dict[str, Any]:
     """Pick a lender's offer."""
     name = catalogue.names(code)[Language.EN]
     offer = next(o for o in applied["offers"] if o["lender"]["en"] == name)
-    body = {"offer": offer["id"], "agree": True, "language": "zh-CN"}
+    body = {"offer": offer["id"], "agree_to_hand_over": True, "language": "zh-CN"}
     return expect(await browser.call("POST", f"/v1/applications/{applied['id']}/pick", body), 201)
 
 

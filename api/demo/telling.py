@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from compliance.vocabulary import Category, Language
 from scoring import explanation
@@ -29,8 +30,7 @@ class Telling:
 
     def step(self, what: str, result: str) -> None:
         """One step that held, and its result."""
-        self.out.print(f"   [green]✓[/green] {what}: ", end="")
-        self.out.print(result, markup=False, style="cyan")
+        self.out.print(Text.assemble("   ", ("✓", "green"), f" {what}: ", (result, "cyan")))
 
     def reason(self, told: Mapping[str, Any]) -> None:
         """A reason's code as the bank gets it, and its text as only the person does."""

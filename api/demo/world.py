@@ -31,7 +31,7 @@ from scoring.features import Matrix
 from scoring.scorer import InsufficientEvidence, Scorer
 
 DEMO = Worker("demo")
-SYNTHETIC_USERS = 4_000
+SYNTHETIC_USERS = 6_000
 SYNTHETIC_SEED = 20_261_101
 SYNTHETIC_CUTOFF = datetime(2026, 11, 1, tzinfo=UTC)
 POPULATION_MAX = 1_500

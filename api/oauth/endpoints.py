@@ -87,9 +87,15 @@ class TokenOperation(Operation):
     tags=["oauth"],
     operation_class=TokenOperation,
     responses={
-        200: ResponseSpec(TokenAnswer, description="A token that is bound to the key of the proof"),
-        400: ResponseSpec(TokenError, description="The request or its proof of possession is refused"),
-        401: ResponseSpec(TokenError, description="The client is not authenticated"),
+        200: ResponseSpec(
+            TokenAnswer, description="A token that is bound to the key of the proof", generate_examples=False
+        ),
+        400: ResponseSpec(
+            TokenError,
+            description="The request or its proof of possession is refused",
+            generate_examples=False,
+        ),
+        401: ResponseSpec(TokenError, description="The client is not authenticated", generate_examples=False),
     },
 )
 async def token(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:

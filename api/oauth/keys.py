@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, Key, RSAKey
+from joserfc.jwk import JWKRegistry, Key
+from joserfc.util import urlsafe_b64decode
 
 RSA_BITS = range(2048, 4097)
-LONGEST_MODULUS = 683
-"""base64url characters of 4096 bits."""
-LONGEST_EXPONENT = 6
-"""base64url characters of 32 bits: a longer exponent only makes verification slow."""
+EXPONENT_BITS_MAX = 32
+"""A longer exponent only makes verification slow."""
 KEPT_KEYS = 4096
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -58,8 +57,8 @@ def public_key(jwk: Mapping[str, object]) -> PublicKey:
     members = {"kty": str(kty)}
     for name in kind.members:
         value = jwk.get(name)
-        if not isinstance(value, str) or len(value) > LONGEST_MODULUS:
-            raise KeyUnusable("a member of the key is missing, too long or not text")
+        if not isinstance(value, str):
+            raise KeyUnusable("a member of the key is missing or not text")
         members[name] = value
     return _imported(tuple(members.items()))
 
@@ -68,12 +67,19 @@ def public_key(jwk: Mapping[str, object]) -> PublicKey:
 def _imported(members: tuple[tuple[str, str], ...]) -> PublicKey:
     """Importing costs about as much as verifying a signature, and clients keep their keys."""
     jwk: dict[str, Any] = dict(members)
-    if len(jwk.get("e", "")) > LONGEST_EXPONENT:
-        raise KeyUnusable("the exponent of the key is too long")
     try:
+        if jwk["kty"] == "RSA":
+            _check_rsa(_bits(jwk["n"]), _bits(jwk["e"]))
         key = JWKRegistry.import_key(jwk)
     except (JoseError, ValueError) as error:
         raise KeyUnusable("the key cannot be read") from error
-    if isinstance(key, RSAKey) and key.raw_value.key_size not in RSA_BITS:
-        raise KeyUnusable("an RSA key has 2048 to 4096 bits")
     return PublicKey(key, KINDS[jwk["kty"]].alg, key.thumbprint())
+
+
+def _check_rsa(modulus_bits: int, exponent_bits: int) -> None:
+    if modulus_bits not in RSA_BITS or exponent_bits > EXPONENT_BITS_MAX:
+        raise KeyUnusable("an RSA key has 2048 to 4096 bits and an exponent of at most 32")
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(urlsafe_b64decode(number.encode()), "big").bit_length()

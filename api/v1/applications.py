@@ -205,7 +205,9 @@ async def show_receipt(request: AnyRequest, application_id: FromPath[str]) -> di
     status_code=201,
     summary="Pick one lender",
 )
-async def pick(request: AnyRequest, application_id: FromPath[str], data: JSONBody[PickRequest]) -> Response[bytes]:
+async def pick(
+    request: AnyRequest, application_id: FromPath[str], data: JSONBody[PickRequest]
+) -> Response[bytes]:
     """Say yes to one lender by name; it learns of you now. Go on at `redirect_to`, on the lender's own page."""
     settings = request.app.state.settings
     async with request_act(request) as act:

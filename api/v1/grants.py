@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, client, client_of, request_act, request_view
 from api.oauth.scopes import Scope
@@ -88,7 +88,7 @@ async def _ask(act: Act, request: AnyRequest, data: GrantRequest) -> Ask:
 
 
 @get("/v1/grants/{grant_id:str}", opt=client(Scope.GRANTS), summary="See how far a consent is")
-async def show_grant(request: AnyRequest, grant_id: str) -> GrantView:
+async def show_grant(request: AnyRequest, grant_id: FromPath[str]) -> GrantView:
     """The state of one of your grants, with the code of its end: withdrawn and expired are never shown as one."""
     async with request_view(request) as looking:
         row = await grants.find(looking, GrantId(ids.private("gnt", grant_id)))

@@ -1,6 +1,7 @@
 """/v1/log: the tamper-evident log, as anybody's verifier reads it (C2SP tlog-tiles, tlog-checkpoint, tlog-proof)."""
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from api.access import AnyRequest, client, public, request_view
 from api.oauth.scopes import Scope
@@ -35,7 +36,7 @@ async def public_key() -> Response[str]:
     media_type="application/octet-stream",
     summary="Leaves",
 )
-async def entry_bundle(request: AnyRequest, path: str) -> Response[bytes]:
+async def entry_bundle(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
     """Up to 256 leaves: commitments and times, nothing readable; for partners, since their number says something."""
     wanted = log.parse_path(f"tile/entries/{path.lstrip('/')}")
     async with request_view(request) as view:
@@ -49,7 +50,7 @@ async def entry_bundle(request: AnyRequest, path: str) -> Response[bytes]:
     media_type="application/octet-stream",
     summary="A tile of hashes",
 )
-async def tile(path: str) -> Response[bytes]:
+async def tile(path: FromPath[str]) -> Response[bytes]:
     """Up to 256 hashes of one level of the tree."""
     wanted = log.parse_path(f"tile/{path.lstrip('/')}")
     async with open_view(None) as view:
@@ -58,7 +59,7 @@ async def tile(path: str) -> Response[bytes]:
 
 
 @get("/v1/log/facts/{fact_id:str}/proof", opt=client(Scope.LOG), media_type=TEXT, summary="A fact's proof")
-async def fact_proof(request: AnyRequest, fact_id: str) -> Response[str]:
+async def fact_proof(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """The proof that a fact of yours stands in the log; `extra` is its leaf, with the commitment you were promised."""
     async with request_view(request) as view:
         proof = await proofs.of_fact(view, ids.private("fct", fact_id))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, person, person_of, request_act, request_view
 from api.v1.wire import Page, when
@@ -15,11 +15,12 @@ from consent import grants, receipts
 from consent.tables import GrantRow
 
 
-class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Your yes: to these categories, having read the notice in this language."""
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Your yes: to these categories, having read the notice in this language (and, if given, with this digest)."""
 
     categories: Annotated[list[Category], msgspec.Meta(min_length=1, max_length=9)]
     language: Language
+    notice_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class OwnGrant(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,16 +51,20 @@ async def list_own_grants(request: AnyRequest) -> Page[OwnGrant]:
 
 
 @post("/v1/me/grants/{grant_id:str}/approve", opt=person(), status_code=200, summary="Say yes")
-async def approve_grant(request: AnyRequest, grant_id: str, data: JSONBody[Approval]) -> Response[bytes]:
+async def approve_grant(
+    request: AnyRequest, grant_id: FromPath[str], data: JSONBody[Approval]
+) -> Response[bytes]:
     """Say yes to all or some of the categories a partner asked for; answers with your signed receipt."""
     async with request_act(request) as act:
         grant = GrantId(ids.private("gnt", grant_id))
-        row, receipt = await grants.approve(act, grant, frozenset(data.categories), data.language)
+        row, receipt = await grants.approve(
+            act, grant, frozenset(data.categories), data.language, shown=data.notice_sha256
+        )
         return answered(act, view(act, row, receipt), 200)
 
 
 @post("/v1/me/grants/{grant_id:str}/reject", opt=person(), status_code=200, summary="Say no")
-async def reject_grant(request: AnyRequest, grant_id: str) -> Response[bytes]:
+async def reject_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
     """Say no; nothing else changes for you."""
     async with request_act(request) as act:
         row = await grants.reject(act, GrantId(ids.private("gnt", grant_id)))
@@ -67,7 +72,7 @@ async def reject_grant(request: AnyRequest, grant_id: str) -> Response[bytes]:
 
 
 @post("/v1/me/grants/{grant_id:str}/withdraw", opt=person(), status_code=200, summary="Withdraw a consent")
-async def withdraw_grant(request: AnyRequest, grant_id: str) -> Response[bytes]:
+async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
     """End a consent: every use of it stops in this same step. Withdrawing twice is fine."""
     async with request_act(request) as act:
         row = await grants.withdraw(act, GrantId(ids.private("gnt", grant_id)))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import JSONBody, Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.access import AnyRequest, answered, client, request_act, request_view
 from api.oauth.scopes import Scope
@@ -19,8 +19,8 @@ from partners import prescreens
 from partners.prescreens import Offer, Wanted
 from partners.tables import PrescreenRow
 
-LimitParameter = Annotated[int, Parameter(ge=1, le=500)]
-CursorParameter = Annotated[str | None, Parameter(max_length=200)]
+LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
+CursorParameter = Annotated[str | None, QueryParameter(max_length=200)]
 
 
 class OfferTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +98,7 @@ async def request_prescreen(request: AnyRequest, data: JSONBody[PrescreenRequest
     opt=client(Scope.PRESCREENS, Purpose.PRESCREEN),
     summary="See how far a list is",
 )
-async def show_prescreen(request: AnyRequest, prescreen_id: str) -> PrescreenView:
+async def show_prescreen(request: AnyRequest, prescreen_id: FromPath[str]) -> PrescreenView:
     """State, size and digest of one of your lists."""
     async with request_view(request) as looking:
         return view(await prescreens.find(looking, ids.private("pre", prescreen_id)))
@@ -110,7 +110,10 @@ async def show_prescreen(request: AnyRequest, prescreen_id: str) -> PrescreenVie
     summary="Read a list",
 )
 async def list_entries(
-    request: AnyRequest, prescreen_id: str, limit: LimitParameter = 50, cursor: CursorParameter = None
+    request: AnyRequest,
+    prescreen_id: FromPath[str],
+    limit: LimitParameter = 50,
+    cursor: CursorParameter = None,
 ) -> Page[EntryView]:
     """The lines that still hold now; whoever withdrew since the list was made is not on it any more."""
     after = UUID(cursors.read(cursor, 1)[0]) if cursor else None
@@ -129,7 +132,10 @@ async def list_entries(
     summary="Who was taken back",
 )
 async def list_recalls(
-    request: AnyRequest, prescreen_id: str, limit: LimitParameter = 50, cursor: CursorParameter = None
+    request: AnyRequest,
+    prescreen_id: FromPath[str],
+    limit: LimitParameter = 50,
+    cursor: CursorParameter = None,
 ) -> RecallPage:
     """Lines that were taken back since the cursor, oldest first."""
     transaction, number = cursors.read(cursor, 2) if cursor else ("0", "0")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
@@ -83,7 +83,7 @@ async def issue_score(request: AnyRequest, data: JSONBody[ScoreRequest]) -> Resp
 
 
 @get("/v1/scores/{score_id:str}", opt=client(Scope.SCORES, scores.PURPOSE), summary="See an earlier score")
-async def show_score(request: AnyRequest, score_id: str) -> ScoreView:
+async def show_score(request: AnyRequest, score_id: FromPath[str]) -> ScoreView:
     """Look at a score again, while the consent it rests on lives. Each look is recorded like the first."""
     async with request_act(request) as act:
         return view(await scores.show(act, ids.private("scr", score_id)))

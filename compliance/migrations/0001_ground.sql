@@ -34,6 +34,11 @@ create table compliance_log (
     unique (tenant, tenant_seq),
     unique (person, person_seq)
 );
+-- Facts that wait for their place: a queue, so that an empty round of the sequencer costs nothing.
+create table compliance_unplaced (
+    fact uuid primary key references compliance_fact (id),
+    seq bigint not null unique
+);
 create table compliance_tile (
     level int not null,
     index bigint not null,
@@ -99,6 +104,9 @@ create policy of_person on compliance_log for select to xinqiao_person using (pe
 create policy of_platform on compliance_log to xinqiao_platform using (true) with check (true);
 grant select on compliance_log to xinqiao_partner, xinqiao_person;
 grant select, insert on compliance_log to xinqiao_platform;
+
+grant insert on compliance_unplaced to xinqiao_partner, xinqiao_person, xinqiao_platform;
+grant select, delete on compliance_unplaced to xinqiao_platform;
 
 -- The tree itself is public: hashes of commitments.
 grant select on compliance_tile, compliance_checkpoint to xinqiao_partner, xinqiao_person, xinqiao_platform;

@@ -278,7 +278,7 @@ WRONG_PROOFS = {
     "alg none": lambda c, t: NO_ALGORITHM + c.proof("GET", CALL, t)[c.proof("GET", CALL, t).index(".") :],
     "empty": lambda c, t: "",
     "two in one": lambda c, t: f"{c.proof('GET', CALL, t)}, {c.proof('GET', CALL, t)}",
-    "long": lambda c, t: "a" * 5000,
+    "long": lambda c, t: c.proof("GET", CALL, t, more="x" * 4000),
     "deep": lambda c, t: sign(b'{"jwk":' + b"[" * 2000, b"{}", c.proof_key, "ES256"),
 }
 

@@ -183,9 +183,11 @@ def test_an_independent_verifier_accepts_inclusion_and_refuses_anything_else(siz
     assert accepted(index, hashed, proof)
     assert not accepted(index, flipped(hashed), proof)
     assert not accepted(index, hashed, [*proof, hashed])
+    assert log.root_from_inclusion(index, size, hashed, [*proof, hashed]) is None
     if proof:
         spot = data.draw(st.integers(0, len(proof) - 1))
         assert not accepted(index, hashed, proof[:-1])
+        assert log.root_from_inclusion(index, size, hashed, proof[:-1]) is None
         assert not accepted(index ^ 1, hashed, proof) or (index ^ 1) >= size
         assert not accepted(index, hashed, [*proof[:spot], flipped(proof[spot]), *proof[spot + 1 :]])
 
@@ -491,6 +493,7 @@ def test_only_one_spelling_of_a_checkpoint_is_read_even_if_signed(body):
         NOTE + "— a+b AAAAAAAA\n",
         NOTE + "— a\u3000b AAAAAAAA\n",
         NOTE + "\x00\n",
+        NOTE + "— a\x01b AAAAAAAA\n",
         NOTE + "— x " + "A" * log.NOTE_LENGTH_MAX + "\n",
     ],
 )
@@ -567,6 +570,14 @@ def test_what_is_no_proof_is_refused(text):
     log.check_proof(GOOD, b"1", public(KEY))
     with pytest.raises(NoteRefused):
         log.check_proof(text, b"1", public(KEY))
+
+
+def test_a_proof_is_bounded():
+    most = GOOD.replace("index 1\n", "index 1\n" + (B64_ROOT + "\n") * 61)
+    assert len(log.parse_proof(most).hashes) == 63
+    for text in (most.replace("index 1\n", f"index 1\n{B64_ROOT}\n"), GOOD + "x" * log.PROOF_LENGTH_MAX):
+        with pytest.raises(NoteRefused):
+            log.parse_proof(text)
 
 
 @given(st.text() | st.text(alphabet="c2sp.org/tlog-proof@v1\nindex 0extra A=— "))

@@ -394,6 +394,27 @@ async def test_one_edited_fact_accuses_nothing_else(logged, index):
     assert [(f.damage, f.index) for f in report.findings] == [(Damage.FACT_CHANGED, index)]
 
 
+@pytest.mark.parametrize("whose", ["tenant", "person"])
+async def test_a_number_left_out_is_named_even_if_everything_else_agrees(logged, whose):
+    """As if the sequencer itself had dropped a fact: leaves, tiles and commitments are right, one number is missing."""
+    await logged.owner.execute("delete from compliance_checkpoint")
+    row = await logged.owner.fetchrow("select * from compliance_log where leaf_index = 299")
+    old, new = row[f"{whose}_seq"], row[f"{whose}_seq"] + 1
+    fact_row = await logged.fact_at(299)
+    sealer = await logged.ground.key_store.sealer(logged.user)
+    salt = facts.person_salt(sealer, fact_row["id"])
+    leaf = row["leaf"].replace(b'"tenant_seq":%d' % old, b'"tenant_seq":%d' % new)
+    if whose == "person":
+        before, after = (sequencer.seal_person_seq(n, salt).hex().encode() for n in (old, new))
+        leaf = row["leaf"].replace(before, after)
+    await logged.owner.execute(
+        f"update compliance_log set {whose}_seq = $1, leaf = $2 where leaf_index = 299", new, leaf
+    )
+    await logged.recompute_tiles()
+    found = (await logged.verified()).findings
+    assert [(f.damage, f.index) for f in found] == [(Damage.ORDER_BROKEN, 299)]
+
+
 async def test_a_fact_forged_with_its_keys_does_not_fit_its_tile(logged):
     await logged.forge_fact(31)
     found = (await logged.verified()).findings

@@ -130,7 +130,7 @@ async def test_a_pick_hands_over_to_that_lender_and_no_other(owner, ground):
     row = picked.referral
     assert (row.partner, row.state, row.delivery) == (market.lender, "created", "queued")
     facts = await kinds(owner, partner=market.lender)
-    assert facts[-3:] == ["grant_requested", "grant_given", "referral_queued"]
+    assert facts[-2:] == ["grant_given", "referral_queued"]
     assert await kinds(owner, partner=other) == ["partner_admitted"]
     assert (
         await owner.fetchval("select count(*) from consent_pseudonym where partner <> $1", market.lender) == 0

@@ -1,0 +1,91 @@
+"""Forms: what a page sends is read only if the same session was given that page."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+
+from babel.numbers import get_currency_precision
+
+from api import sessions
+from api.access import AnyRequest
+from compliance.refusals import Fault, Refusal, Unacceptable
+from compliance.vocabulary import Categories, Category
+from consent.permits import BUSINESS_ZONE
+
+TOKEN = "_csrf_token"  # noqa: S105 - the name of a field, not a secret
+FIELDS_MAX = 40
+VALUE_LENGTH_MAX = 1_000
+AMOUNT_MAX = Decimal(10**11)
+
+
+class FormExpired(Refusal):
+    """The form does not carry the token of this session."""
+
+    status, code, title = 403, "form_expired", "This form is too old"
+
+
+class Form:
+    """The fields of a form whose token was checked."""
+
+    def __init__(self, fields: Mapping[str, list[str]]) -> None:
+        self._fields = fields
+
+    def text(self, name: str) -> str:
+        """One line of text; empty where there is none."""
+        return self._fields.get(name, [""])[0].strip()
+
+    def ticked(self, name: str) -> bool:
+        """Whether a box was ticked."""
+        return name in self._fields
+
+    def categories(self) -> Categories:
+        """The kinds of data that were ticked."""
+        try:
+            return frozenset(Category(value) for value in self._fields.get("categories", ()))
+        except ValueError:
+            raise self.fault("categories", "invalid", "choose among those on the page") from None
+
+    def whole(self, name: str) -> int:
+        """A whole number of at most nine digits."""
+        value = self.text(name)
+        if not (value.isascii() and value.isdigit() and len(value) <= 9):
+            raise self.fault(name, "invalid", "a whole number")
+        return int(value)
+
+    def minor(self, name: str, currency: str) -> int:
+        """An amount as people write it, in minor units of the currency."""
+        places = get_currency_precision(currency)
+        try:
+            amount = Decimal(self.text(name).replace(",", "")).scaleb(places)
+        except InvalidOperation:
+            raise self.fault(name, "invalid", "an amount in figures") from None
+        if not amount.is_finite() or not 0 < amount < AMOUNT_MAX or amount != amount.to_integral_value():
+            raise self.fault(name, "invalid", f"an amount with at most {places} decimal places")
+        return int(amount)
+
+    @staticmethod
+    def fault(name: str, code: str, detail: str) -> Unacceptable:
+        """A refusal that names a field."""
+        return Unacceptable("correct the field that is named", Fault(f"/{name}", code, detail))
+
+
+async def read(request: AnyRequest) -> Form:
+    """The form, or `FormExpired` where its token is not this session's."""
+    sent = await request.form()
+    fields: dict[str, list[str]] = {}
+    for name, value in list(sent.multi_items())[:FIELDS_MAX]:
+        if isinstance(value, str):
+            fields.setdefault(name, []).append(value[:VALUE_LENGTH_MAX])
+    form = Form(fields)
+    if not sessions.csrf_holds(request, form.text(TOKEN)):
+        raise FormExpired("open the page again and send its form")
+    return form
+
+
+def day_start(text: str, *, after_days: int = 0) -> datetime | None:
+    """The beginning of a day (ISO 8601) in the business zone, or of one some days later; None where there is none."""
+    try:
+        on = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return datetime.combine(on + timedelta(days=after_days), time(), BUSINESS_ZONE)

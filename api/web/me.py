@@ -1,0 +1,149 @@
+"""/me: a person's home: who may use what, who used what, with its proof; and one button that stops everything."""
+
+from typing import Annotated, Any
+
+from litestar import Response, get, post
+from litestar.params import Parameter
+from litestar.response import Redirect
+
+from api.access import AnyRequest, person, person_of, request_act, request_view
+from api.web import forms, page
+from compliance import evidence, ids
+from compliance.act import Act, View
+from compliance.vocabulary import FactId, GrantId, PartnerId
+from consent import access_log, grants, permits
+from consent.access_log import Entry
+from consent.grants import ASK_LAPSES_AFTER
+from consent.tables import GrantRow
+from partners import directory
+
+RECENT = 5
+Before = Annotated[str | None, Parameter(max_length=40)]
+
+
+@get("/me", opt=person(), include_in_schema=False)
+async def home(request: AnyRequest) -> Response[str]:
+    """Everything at a glance."""
+    user = person_of(request).user
+    async with request_view(request) as view:
+        rows = await grants.mine(view, user)
+        used = await access_log.mine(view, user, by_others=True, limit=RECENT)
+        return page.show(
+            request,
+            "me.html",
+            cards=[card(view, row) for row in rows],
+            uses=await access_log.uses(view, user),
+            names=await names(view, rows, used),
+            log=await checked(view, used),
+        )
+
+
+@get("/me/log", opt=person(), include_in_schema=False)
+async def own_log(request: AnyRequest, before: Before = None) -> Response[str]:
+    """Everything recorded about the person, newest first."""
+    start = FactId(ids.private("fct", before)) if before else None
+    async with request_view(request) as view:
+        entries = await access_log.mine(view, person_of(request).user, before=start)
+        return page.show(
+            request,
+            "own_log.html",
+            log=await checked(view, entries),
+            names=await names(view, [], entries),
+            older=entries[-1].fact if len(entries) == access_log.PAGE_MAX else None,
+            public=ids.public,
+        )
+
+
+@get("/me/facts/{fact_id:str}", opt=person(), include_in_schema=False)
+async def own_fact(request: AnyRequest, fact_id: str) -> Response[str]:
+    """One entry with its content, its proof verified now."""
+    fact = FactId(ids.private("fct", fact_id))
+    async with request_act(request) as act:
+        opened = await access_log.open_own(act, permits.own_permit(act), fact)
+        return page.show(
+            request,
+            "fact.html",
+            home="/me",
+            fact=opened.entry,
+            fact_id=fact_id,
+            what=opened.what["what"],
+            names=await names(act, [], [opened.entry]),
+            **await proven(act, opened),
+        )
+
+
+@get("/me/facts/{fact_id:str}/proof", opt=person(), include_in_schema=False)
+async def own_proof(request: AnyRequest, fact_id: str) -> Response[str]:
+    """The proof as a file (C2SP tlog-proof), for any verifier."""
+    async with request_view(request) as view:
+        entry = await access_log.find(view, FactId(ids.private("fct", fact_id)))
+        found = await evidence.of_fact(view, entry.fact)
+    return page.file(request, f"{fact_id}.tlog-proof", str(found.proof or ""), "text/plain")
+
+
+@post("/me/stop", opt=person(), include_in_schema=False, status_code=303)
+async def stop_everything(request: AnyRequest) -> Redirect:
+    """Withdraw every consent in one act."""
+    await forms.read(request)
+    user = person_of(request).user
+    async with request_view(request) as view:
+        live = [row for row in await grants.mine(view, user) if row.state in ("active", "paused")]
+    if live:
+        async with request_act(request) as act:
+            for row in live:
+                await grants.withdraw(act, GrantId(row.id))
+    return page.go(request, "/me/stopped")
+
+
+@get("/me/stopped", opt=person(), include_in_schema=False)
+async def stopped(request: AnyRequest) -> Response[str]:
+    """When everything stopped."""
+    async with request_view(request) as view:
+        rows = await grants.mine(view, person_of(request).user)
+    ends = [row.ended_at for row in rows if row.ended_at and row.ended_code == "withdrawn"]
+    return page.show(request, "stopped.html", at=max(ends, default=None))
+
+
+def card(at: Act | View, row: GrantRow) -> dict[str, object]:
+    """A consent as a card shows it."""
+    state, code = grants.state_now(row, at.now)
+    return {
+        "id": ids.public("gnt", row.id),
+        "state": state,
+        "code": code,
+        "row": row,
+        "answer_until": row.requested_at + ASK_LAPSES_AFTER,
+    }
+
+
+async def names(at: Act | View, rows: list[GrantRow], entries: list[Entry]) -> object:
+    """What the partners on a page are called."""
+    partners = {PartnerId(row.recipient) for row in rows} | {entry.partner for entry in entries}
+    partners |= {PartnerId(row.bureau) for row in rows if row.bureau}
+    return await directory.names(at, partners)
+
+
+async def checked(at: Act | View, entries: list[Entry]) -> list[dict[str, object]]:
+    """Entries with the state of their proofs, verified now."""
+    return [
+        {
+            "entry": entry,
+            "id": ids.public("fct", entry.fact),
+            "proof": (await evidence.of_fact(at, entry.fact)).state,
+        }
+        for entry in entries
+    ]
+
+
+async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
+    """What the page of one fact says about its proof."""
+    found = await evidence.of_fact(act, opened.entry.fact)
+    return {
+        "evidence": found,
+        "matches": evidence.commits_to(found, opened.payload, opened.salt),
+        "salt": opened.salt.hex(),
+        "payload": opened.payload.decode(),
+    }
+
+
+routes = [home, own_log, own_fact, own_proof, stop_everything, stopped]

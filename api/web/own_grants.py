@@ -1,0 +1,63 @@
+"""/me/grants: one consent: what it allows, each use with its proof, its receipt, and the button that stops it."""
+
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from api.access import AnyRequest, person, person_of, request_act, request_view
+from api.web import forms, me, page
+from compliance import ids
+from compliance.refusals import NotFound
+from compliance.vocabulary import GrantId
+from consent import access_log, grants, receipts
+
+
+@get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
+async def own_grant(request: AnyRequest, grant_id: str) -> Response[str]:
+    """One consent and its history."""
+    grant, user = GrantId(ids.private("gnt", grant_id)), person_of(request).user
+    async with request_view(request) as view:
+        row = await grants.find(view, grant)
+        entries = await access_log.mine(view, user, grant=grant)
+        return page.show(
+            request,
+            "grant.html",
+            card=me.card(view, row),
+            use=(await access_log.uses(view, user)).get(grant),
+            receipt=await receipts.newest(view, grant),
+            log=await me.checked(view, entries),
+            names=await me.names(view, [row], entries),
+        )
+
+
+@get("/me/grants/{grant_id:str}/receipt", opt=person(), include_in_schema=False)
+async def receipt(request: AnyRequest, grant_id: str) -> Response[str]:
+    """The newest signed receipt as a file (compact JWS)."""
+    async with request_view(request) as view:
+        row = await receipts.newest(view, GrantId(ids.private("gnt", grant_id)))
+    if row is None:
+        raise NotFound
+    return page.file(request, f"{grant_id}.receipt.jws", row.signed, "application/jose")
+
+
+@post("/me/grants/{grant_id:str}/withdraw", opt=person(), include_in_schema=False, status_code=303)
+async def withdraw(request: AnyRequest, grant_id: str) -> Redirect:
+    """End the consent; every use of it stops in this same act."""
+    await forms.read(request)
+    async with request_act(request) as act:
+        await grants.withdraw(act, GrantId(ids.private("gnt", grant_id)))
+    return page.go(request, f"/me/grants/{grant_id}/withdrawn")
+
+
+@get("/me/grants/{grant_id:str}/withdrawn", opt=person(), include_in_schema=False)
+async def withdrawn(request: AnyRequest, grant_id: str) -> Response[str]:
+    """When it stopped."""
+    async with request_view(request) as view:
+        row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
+        if row.ended_at is None:
+            raise grants.GrantNotOpen("this consent has not ended")
+        return page.show(
+            request, "withdrawn.html", card=me.card(view, row), names=await me.names(view, [row], [])
+        )
+
+
+routes = [own_grant, receipt, withdraw, withdrawn]

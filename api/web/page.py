@@ -1,0 +1,122 @@
+"""What every page shares: its language, the words it may use, and the headers that keep it closed to other sites."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+
+from api import sessions
+from api.access import AnyRequest
+from api.settings import Settings
+from api.web.texts import Words
+from compliance.vocabulary import Language
+
+TEMPLATES = Path(__file__).parent / "templates"
+COOKIE = "language"
+COOKIE_SECONDS = 31_536_000
+ACCEPT_LENGTH_MAX = 200
+CLOSED = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    # Other sites are told nothing. "no-referrer" would also hide from us that a form came from our own page.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+OVER_HTTPS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+
+
+def headers(settings: Settings) -> dict[str, str]:
+    """The headers of every page."""
+    return CLOSED | (OVER_HTTPS if settings.https else {})
+
+
+def language(request: AnyRequest) -> Language:
+    """What the address asks for, else what was chosen before, else what the browser prefers, else Chinese."""
+    for wanted in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
+        if wanted in list(Language):
+            return Language(wanted)
+    for wanted in request.headers.get("accept-language", "")[:ACCEPT_LENGTH_MAX].lower().split(","):
+        if wanted.strip().startswith(("zh", "en")):
+            return Language.EN if wanted.strip().startswith("en") else Language.ZH_CN
+    return Language.ZH_CN
+
+
+def words(request: AnyRequest) -> Words:
+    """The words of the request's language."""
+    return Words(language(request))
+
+
+@cache
+def _environment(lang: Language) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    said = Words(lang)
+    names = (
+        "t said money rate when clock day category_name categories purpose_name region_name fact_name party"
+    )
+    environment.globals.update({name: getattr(said, name) for name in names.split()}, lang=str(lang))
+    return environment
+
+
+def html(request: AnyRequest, template: str, **values: Any) -> str:
+    """A template in the request's language."""
+    lang = language(request)
+    other = Language.EN if lang is Language.ZH_CN else Language.ZH_CN
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    signed_in = "principal" in request.scope
+    return (
+        _environment(lang)
+        .get_template(template)
+        .render(
+            csrf=sessions.csrf_token(request) if signed_in else None,
+            other_language=f"?{urlencode([*kept, ('lang', other)])}",
+            **values,
+        )
+    )
+
+
+def show(request: AnyRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
+    """A page; a language asked for in the address is remembered."""
+    answer = Response(
+        html(request, template, **values),
+        status_code=status,
+        media_type="text/html",
+        headers=headers(request.app.state.settings),
+    )
+    if "lang" in request.query_params:
+        secure = request.app.state.settings.https
+        answer.cookies.append(
+            Cookie(
+                key=COOKIE,
+                value=language(request),
+                max_age=COOKIE_SECONDS,
+                samesite="lax",
+                secure=secure,
+                httponly=True,
+            )
+        )
+    return answer
+
+
+def go(request: AnyRequest, path: str) -> Redirect:
+    """After a change: look at the page that shows it, so that reloading repeats nothing."""
+    return Redirect(path, status_code=303, headers=headers(request.app.state.settings))
+
+
+def file(request: AnyRequest, name: str, content: str, media_type: str) -> Response[str]:
+    """A text to keep, under a name of our own making."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=media_type, headers=headers(request.app.state.settings) | disposition)

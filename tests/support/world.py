@@ -1,0 +1,329 @@
+"""A small world in a test's own database: a model in use, a licence, people with data, banks, and callers over HTTP."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx2
+import numpy as np
+from support import oauth_app, small_models
+from support.lending import a_lender
+from support.oauth_client import OAuthClient
+
+from api import sessions, staff
+from api.app import create_app
+from api.oauth.scopes import Scope
+from api.settings import Settings
+from compliance import ids
+from compliance.act import open_act
+from compliance.database import Database, ground
+from compliance.vocabulary import (
+    OFFERED,
+    Categories,
+    Category,
+    GrantId,
+    Language,
+    PartnerClient,
+    PartnerId,
+    PartnerKind,
+    Person,
+    Purpose,
+    Staff,
+    StaffId,
+    StaffRole,
+    Worker,
+)
+from consent import grants, people
+from consent.grants import Ask
+from consent.people import NewPerson
+from consent.tables import GrantRow
+from partners import prescreens
+from partners.prescreens import Offer, Wanted
+from scoring import population, registry, release, scores, training
+from scoring.scorer import Scorer
+
+ISSUER = "https://xinqiao.example"
+SCORING, LISTING = Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN
+ALL: Categories = frozenset(small_models.REASONS)
+DEVELOPER, VALIDATOR, OFFICER, MANAGER = (
+    Staff(StaffId(uuid4()), role)
+    for role in (
+        StaffRole.RISK_OFFICER,
+        StaffRole.RISK_OFFICER,
+        StaffRole.COMPLIANCE_OFFICER,
+        StaffRole.PARTNER_MANAGER,
+    )
+)
+STORY = Worker("story")
+ORDINARY: dict[str, str | int | bool | None] = {
+    "region": "east",
+    "income_band": "4500_7999",
+    "is_student": False,
+}
+
+
+@cache
+def rich_rows() -> tuple[int, ...]:
+    """Rows of the small model's people who have enough data of every category."""
+    matrix, _ = small_models.people()
+    enough = [
+        (matrix.events[c] >= 30) & (matrix.active_days[c] >= 10) & ~np.isnan(matrix.values[:, n])
+        for n, c in zip((0, 2, 4, 6), small_models.REASONS, strict=True)
+    ]
+    return tuple(int(n) for n in np.flatnonzero(np.logical_and.reduce(enough)))
+
+
+async def put_model_in_use() -> Scorer:
+    """Register, validate and promote the small model: three people."""
+    artifact = small_models.trained()
+    training.save(artifact, ground().home / "models")
+    async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
+        row = await registry.register(act, artifact.digest)
+    async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.validate(act, row)
+    async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.promote(act, row)
+    return registry.scorer(artifact.digest)
+
+
+async def open_channel(bureau: PartnerId | None = None) -> None:
+    """Record a licence (or a bureau's relay), and have it approved."""
+    async with open_act(MANAGER, None) as act:
+        licence = await release.record_licence(
+            act, text_zh="虚构", text_en="fictional", fictional=True, bureau=bureau
+        )
+    async with open_act(OFFICER, None) as act:
+        await release.approve_licence(act, licence)
+
+
+async def persons(
+    count: int,
+    *,
+    born_on: date | None = date(1990, 5, 1),
+    attributes: dict[str, str | int | bool | None] = ORDINARY,
+    rows: Sequence[int] | None = None,
+) -> list[Person]:
+    """People in sessions of their own, with data that carry a score where a model is in use."""
+    matrix, _ = small_models.people()
+    scorer = small_models.loaded()
+    names = [str(uuid4()) for _ in range(count)]
+    chosen = np.resize(rows or rich_rows(), count)
+    part = replace(
+        matrix,
+        users=tuple(names),
+        cutoffs=tuple(matrix.cutoffs[n] for n in chosen),
+        values=matrix.values[chosen],
+        events={c: v[chosen] for c, v in matrix.events.items()},
+        active_days={c: v[chosen] for c, v in matrix.active_days.items()},
+    )
+    async with open_act(STORY, None) as act:
+        known = await people.bring(act, [NewPerson(name, born_on, fictional=True) for name in names])
+        users = tuple(known[name] for name in names)
+        await population.store(act, scorer, part, users, (attributes,) * count)
+    return [Person(user, uuid4(), datetime.now(UTC), "one_time_link") for user in users]
+
+
+def an_ask(recipient: PartnerId, purpose: Purpose = SCORING, **changes: Any) -> Ask:
+    """What a bank asks for, unless something is changed."""
+    given: dict[str, Any] = {
+        "bureau": None,
+        "user": None,
+        "categories": ALL,
+        "period_days": 30,
+        "data_life_days": 30,
+        "calls_per_month": 30,
+        "channel": "portal",
+    }
+    return Ask(recipient=recipient, purpose=purpose, **(given | changes))
+
+
+async def asked(client: PartnerClient, purpose: Purpose = SCORING, **changes: Any) -> GrantRow:
+    """The bank asks; nobody has answered."""
+    wanted = an_ask(changes.pop("recipient", client.partner), purpose, **changes)
+    async with open_act(client, purpose) as act:
+        return await grants.ask(act, wanted, offered=OFFERED)
+
+
+async def said_yes(
+    person: Person, row: GrantRow, categories: Categories | None = None, language: Language = Language.ZH_CN
+) -> tuple[GrantRow, str]:
+    """The person approves; returns the grant and its receipt."""
+    chosen = frozenset(Category(c) for c in row.asked) if categories is None else categories
+    async with open_act(person, None) as act:
+        return await grants.approve(act, GrantId(row.id), chosen, language)
+
+
+async def granted(
+    person: Person, client: PartnerClient, purpose: Purpose = SCORING, **changes: Any
+) -> GrantRow:
+    """Asked for by the bank, and given by the person."""
+    return (await said_yes(person, await asked(client, purpose, **changes)))[0]
+
+
+async def withdrawn(person: Person, grant: UUID) -> GrantRow:
+    async with open_act(person, None) as act:
+        return await grants.withdraw(act, GrantId(grant))
+
+
+async def scored(
+    client: PartnerClient,
+    person: Person,
+    wanted: Categories = ALL,
+    answer: scores.Answer = "full",
+    recipient: PartnerId | None = None,
+) -> Any:
+    """The bank asks for a score; returns its row."""
+    async with open_act(client, SCORING) as act:
+        released = await scores.issue(act, person.user, wanted, answer=answer, recipient=recipient)
+        return released.value
+
+
+async def a_bank(code: str = "alpha", kind: PartnerKind = PartnerKind.BANK) -> PartnerClient:
+    """A bank in the directory, as its client."""
+    partner = await a_lender(code, kind=kind)
+    return PartnerClient(partner, f"client-{code}", frozenset(Scope))
+
+
+async def pseudonym_of(person: Person, client: PartnerClient) -> str:
+    """What the bank knows the person by."""
+    async with open_act(person, None) as act:
+        known = await people.pseudonym(act, person.user, client.partner)
+        act.record("pseudonym_read", {})
+    return ids.public("usr", known)
+
+
+CRITERIA = {"op": "in", "args": [{"property": "band"}, ["A", "B", "C", "D", "E"]]}
+
+
+async def list_wanted(client: PartnerClient, criteria: object = CRITERIA, **changes: Any) -> UUID:
+    """The bank asks for a list."""
+    async with open_act(client, LISTING) as act:
+        wanted: dict[str, Any] = {
+            "criteria": criteria,
+            "offer": Offer("prd", 500_000, "CNY", "0.0004"),
+            "cap": 1_000,
+            "valid_until": act.now + prescreens.VALID_MAX / 2,
+        }
+        return (await prescreens.request(act, Wanted(**(wanted | changes)))).id
+
+
+async def list_made(entries_min: int = 1) -> Any:
+    """The worker makes the list that waits."""
+    async with open_act(Worker("list_maker"), LISTING) as act:
+        return await prescreens.run_next(act, entries_min=entries_min)
+
+
+async def kinds(owner: "asyncpg.Connection[asyncpg.Record]", **where: object) -> list[str]:
+    """The kinds of facts in the order of their effect, of those that match (`grant_id=...`)."""
+    rows = await owner.fetch("select * from compliance_fact order by seq")
+    return [r["kind"] for r in rows if all(r[name] == value for name, value in where.items())]
+
+
+@dataclass
+class Software:
+    """A partner's software over HTTP; one token lasts for the whole test."""
+
+    http: httpx2.AsyncClient
+    client: PartnerClient
+    oauth: OAuthClient
+    token: str = field(init=False, default="")
+
+    async def headers(self, method: str, path: str, key: str | None = None) -> dict[str, str]:
+        """A valid caller's headers; the proof names no query (RFC 9449 section 4.2)."""
+        self.token = self.token or await oauth_app.a_token(self.http, self.oauth)
+        said = self.oauth.call_headers(method, f"{ISSUER}{path.split('?', maxsplit=1)[0]}", self.token)
+        return said | ({"Idempotency-Key": key or str(uuid4())} if method == "POST" else {})
+
+    async def call(
+        self, method: str, path: str, body: object = None, *, key: str | None = None
+    ) -> httpx2.Response:
+        headers = await self.headers(method, path, key)
+        return await self.http.request(method, path, json=body, headers=headers)
+
+
+@dataclass
+class Browser:
+    """A session over HTTP."""
+
+    http: httpx2.AsyncClient
+    cookie: str
+
+    async def headers(self, method: str, path: str, key: str | None = None) -> dict[str, str]:
+        said = {"Cookie": self.cookie, "Origin": ISSUER}
+        return said | ({"Idempotency-Key": key or str(uuid4())} if method == "POST" else {})
+
+    async def call(
+        self, method: str, path: str, body: object = None, *, key: str | None = None
+    ) -> httpx2.Response:
+        headers = await self.headers(method, path, key)
+        return await self.http.request(method, path, json=body, headers=headers)
+
+
+@dataclass
+class World:
+    """The running application."""
+
+    http: httpx2.AsyncClient
+    settings: Settings
+
+    async def software(
+        self,
+        code: str = "alpha",
+        kind: PartnerKind = PartnerKind.BANK,
+        scopes: Sequence[Scope] = tuple(Scope),
+    ) -> Software:
+        """A bank with a registered client."""
+        bank = await a_bank(code, kind)
+        registered = await oauth_app.a_client(bank.partner, scopes=tuple(scopes))
+        known = replace(bank, client_id=registered.client_id, scopes=frozenset(scopes))
+        return Software(self.http, known, registered)
+
+    async def browser(self, person: Person) -> Browser:
+        """The person signs in."""
+        link = await sessions.make_link(STORY, self.settings, user=person.user)
+        return await self._signed_in(link)
+
+    async def console(self, role: StaffRole, name: str = "") -> Browser:
+        """A member of staff signs in."""
+        async with open_act(STORY, None) as act:
+            admitted = await staff.admit(act, name or role, role)
+        return await self._signed_in(
+            await sessions.make_link(STORY, self.settings, staff=StaffId(admitted.staff))
+        )
+
+    async def _signed_in(self, link: str) -> Browser:
+        token = (await sessions.sign_in(self.settings, link)).token
+        return Browser(self.http, f"{sessions.cookie_name(self.settings)}={token}")
+
+
+@asynccontextmanager
+async def opened(database: Database, home: Path, **changes: Any) -> AsyncIterator[World]:
+    """The whole application, its lifespan running, called without a network."""
+    given: dict[str, Any] = {
+        "home": home,
+        "installation": "development",
+        "issuer": ISSUER,
+        "database": None,
+        "offered": OFFERED,
+        "prescreen_entries_min": 1,
+    }
+    settings = Settings(**(given | changes))
+    app = create_app(settings, database)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        oauth_app.alive(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://inner.invalid") as http,
+    ):
+        yield World(http, settings)
+
+
+def told(answer: httpx2.Response, status: int) -> Any:
+    """The JSON of an answer that has the status."""
+    assert answer.status_code == status, answer.text
+    return answer.json()
