@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from api import telemetry
+from api.oauth.checks import single_use
 from api.settings import Settings
 from compliance import sequencer
 from compliance.act import open_act, open_upkeep
@@ -102,8 +103,8 @@ async def make_next_list(entries_min: int) -> bool:
 
 async def purge() -> bool:
     """Forget spent proofs and old answers; never a fact."""
+    await single_use.forget()
     async with open_upkeep() as upkeep:
-        await upkeep.db.execute_query("delete from api_spent where expires_at < $1", [upkeep.now])
         await upkeep.db.execute_query(
             "delete from compliance_reply where made_at < $1", [upkeep.now - KEPT_FOR]
         )

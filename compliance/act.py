@@ -16,6 +16,7 @@ from tortoise.transactions import in_transaction
 
 from compliance import facts, replies
 from compliance.canonical import Json
+from compliance.database import ground
 from compliance.facts import Fact
 from compliance.refusals import Refusal
 from compliance.replies import Once, Replayed, Reply
@@ -144,7 +145,7 @@ async def open_act(
             act.record(
                 "answer_replayed", {"status": stored.reply.status}, person=stored.person, grant=stored.grant
             )
-            await facts.write(db, act.recorded)
+            await _close(act, None)
     except Refusal as refusal:
         await record_refusal(principal, purpose, refusal, act)
         raise
@@ -154,11 +155,19 @@ async def open_act(
 async def _close(act: Act, once: Once | None) -> None:
     if not act.recorded:
         raise RuntimeError("an act must record at least one fact")
+    # One look into the key store for all that the act seals.
+    named = {fact.person for fact in act.recorded if fact.person} | (
+        {act.concerning} if act.concerning else set()
+    )
+    sealers = await ground().key_store.sealers(named)
     if once:
         if act.reply is None:
             raise RuntimeError("an idempotent call must say what it answers")
-        await replies.keep(act.db, once, act.reply, person=act.concerning, grant=act.grant, now=act.now)
-    await facts.write(act.db, act.recorded)
+        sealer = facts.sealer_of(act.concerning, sealers)
+        await replies.keep(
+            act.db, once, act.reply, sealer, person=act.concerning, grant=act.grant, now=act.now
+        )
+    await facts.write(act.db, act.recorded, sealers)
 
 
 async def record_refusal(
@@ -171,7 +180,7 @@ async def record_refusal(
         now = await _enter(db, principal)
         told = Act(principal, purpose, db, now)
         told.record("refused", {"code": refusal.code}, person=person, grant=act.grant if act else None)
-        await facts.write(db, told.recorded)
+        await _close(told, None)
 
 
 @asynccontextmanager

@@ -127,9 +127,21 @@ async def _make_databases(database: Database) -> None:
         await admin.close()
 
 
+class Connection(asyncpg.Connection):
+    """A pooled connection: whatever an act sets ends with its transaction, so nothing need be reset between acts."""
+
+    def get_reset_query(self) -> str:
+        """Nothing: one round trip less for every act."""
+        return ""
+
+
 def tortoise_config(database: Database) -> dict[str, Any]:
     """What `Tortoise.init` takes."""
-    credentials = database.as_application() | {"minsize": 1, "maxsize": POOL_SIZE}
+    credentials = database.as_application() | {
+        "minsize": 1,
+        "maxsize": POOL_SIZE,
+        "connection_class": Connection,
+    }
     return {
         "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
         "apps": {name: {"models": [f"{name}.tables"], "default_connection": "default"} for name in TABLES},

@@ -119,13 +119,12 @@ def describe(principal: Principal) -> str:
     return f"worker:{principal.name}"
 
 
-async def write(db: BaseDBAsyncClient, facts: list[Fact]) -> None:
+async def write(db: BaseDBAsyncClient, facts: list[Fact], sealers: Mapping[UUID, Sealer]) -> None:
     """Seal and insert facts, in their order, inside the caller's transaction.
 
     The insert is the last statement of an act: a fact's `seq` is drawn while the act holds its locks, so the order
     of `seq` is the order of effect.
     """
-    sealers = await ground().key_store.sealers({f.person for f in facts if f.person})
     rows = [
         (
             f.id,
@@ -137,14 +136,14 @@ async def write(db: BaseDBAsyncClient, facts: list[Fact]) -> None:
             f.principal,
             f.purpose,
             f.commitment,
-            _sealer(f.person, sealers).seal(f.salt + f.payload, f.id.bytes),
+            sealer_of(f.person, sealers).seal(f.salt + f.payload, f.id.bytes),
         )
         for f in facts
     ]
     await db.execute_query(INSERT, [list(column) for column in zip(*rows, strict=True)])
 
 
-def _sealer(person: UUID | None, sealers: Mapping[UUID, Sealer]) -> Sealer:
+def sealer_of(person: UUID | None, sealers: Mapping[UUID, Sealer]) -> Sealer:
     """The person's key; the installation's where there is no person, or none any more."""
     store = ground().key_store
     return sealers.get(person, store.installation) if person else store.installation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from compliance.database import ground
+from compliance.keys import Sealer
 from compliance.refusals import Refusal
 from compliance.vocabulary import GrantId, PartnerClient, Person, Principal, UserId
 
@@ -116,13 +117,13 @@ async def keep(
     db: BaseDBAsyncClient,
     once: Once,
     reply: Reply,
+    sealer: Sealer,
     *,
     person: UserId | None,
     grant: GrantId | None,
     now: datetime,
 ) -> None:
     """Keep an answer for 24 hours, sealed under the key of the person it is about."""
-    sealer = await ground().key_store.sealer(person)
     partner = once.owner.partner if isinstance(once.owner, PartnerClient) else None
     await db.execute_query(
         """insert into compliance_reply (key, partner, person, grant_id, fingerprint, status, sealed, made_at)

@@ -21,7 +21,7 @@ from compliance_fact f where ($1::text is null or f.kind = $1) and ($2::uuid is 
   and ($3::timestamptz is null or f.recorded_at >= $3) and ($4::timestamptz is null or f.recorded_at < $4)
   and ($5::uuid is null or f.id = $5)
 """
-COUNT = "select count(*) as n from (select 1 {matching} limit {most}) some"
+COUNT = "select count(*) as n from (select 1 {matching} limit {most}) matching"
 SELECT = """select {columns} {matching}
   and ($6::uuid is null or f.seq < (select seq from compliance_fact where id = $6)) order by f.seq desc limit {most}
 """

@@ -41,7 +41,7 @@ class Template:
 
 
 TEMPLATES = {
-    Purpose.CREDIT_ASSESSMENT: Template("credit_assessment@1", 365, 365, 30),
+    Purpose.CREDIT_ASSESSMENT: Template("credit_assessment@1", 365, 365, 1_000),
     Purpose.PRESCREEN: Template("prescreen@1", 365, 90, 60),
     Purpose.LOAN_REFERRAL: Template("loan_referral@1", 90, 90, 30),
     Purpose.INCOME_ESTIMATE: Template("income_estimate@1", 365, 365, 30),

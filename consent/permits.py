@@ -36,11 +36,11 @@ with found as (
     from consent_grant g join consent_person p on p.id = g.user_id
     where g.user_id = $1 and g.recipient = $2 and g.purpose = $3 and g.bureau is not distinct from $4
     order by g.state in ('active', 'paused') desc, g.requested_at desc
-    limit 1 for share of g
+    limit 1 for no key update of g
 ), used as (
     insert into consent_use (grant_id, month, calls, last_used_at)
-    select id, $5, 1, $6 from found where state = 'active' and expires_at > $6
-    on conflict (grant_id, month) do update set calls = consent_use.calls + 1, last_used_at = excluded.last_used_at
+    select id, $5, $7, $6 from found where state = 'active' and expires_at > $6
+    on conflict (grant_id, month) do update set calls = consent_use.calls + excluded.calls, last_used_at = excluded.last_used_at
     returning calls
 )
 select found.*, (select calls from used) as calls from found
@@ -164,14 +164,16 @@ async def permit(
 ) -> Permit:
     """Prove a live grant covers this use, or refuse; one query, which locks the grant until the act ends.
 
-    Withdrawal takes the stronger lock before it records, so the order in the log is the order of effect. A bureau
-    that relays names the `recipient`. Answers with the intersection of what is wanted and what was granted.
+    Withdrawal waits for that lock before it records, so the order in the log is the order of effect. The lock is
+    exclusive: overlapping shared ones could keep a withdrawal waiting without end. A bureau that relays names the
+    `recipient`. Answers with the intersection of what is wanted and what was granted; `count` says whether this use
+    counts against the calls of the month.
     """
     relays = isinstance(act.principal, PartnerClient) and recipient not in (None, act.tenant)
     bureau = act.tenant if relays else None
     towards = recipient or act.tenant
     month = act.now.astimezone(BUSINESS_ZONE).date().replace(day=1)
-    rows = await act.db.execute_query_dict(FIND, [user, towards, purpose, bureau, month, act.now])
+    rows = await act.db.execute_query_dict(FIND, [user, towards, purpose, bureau, month, act.now, int(count)])
     if not rows:
         act.concern(user, None)
         raise ConsentMissing("ask the person for consent (POST /v1/grants), then try again")
@@ -228,7 +230,7 @@ async def still_permitted(act: Act, stored: Stored) -> None:
         return
     rows = await act.db.execute_query_dict(
         """select g.state, g.ended_code, g.expires_at, null::int as calls, null::int as calls_per_month
-           from consent_grant g where g.id = $1 for share""",
+           from consent_grant g where g.id = $1 for no key update""",
         [stored.grant],
     )
     if not rows:

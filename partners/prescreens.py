@@ -47,7 +47,7 @@ DELIVERABLE = """
 select e.* from partners_entry e join consent_grant g on g.id = e.grant_id
 where e.prescreen = $1 and e.recalled_at is null and e.valid_until > $2
   and g.state = 'active' and g.expires_at > $2 and ($3::uuid is null or e.id > $3)
-order by e.id limit $4
+order by e.id limit $4 for share of g
 """
 RECALLED = """
 select r.entry, r.reason, r.recalled_at, r.transaction::text as transaction, r.seq from partners_recall r

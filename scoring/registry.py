@@ -1,9 +1,11 @@
 """The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act, View
@@ -88,12 +90,22 @@ async def promote(act: Act, row: ModelRow) -> None:
     act.record("model_promoted", {"model": ids.public("mdl", row.id), "digest": row.digest})
 
 
-async def champion(at: Act | View) -> ModelRow:
-    """The model in use."""
-    row = await ModelRow.filter(product=PRODUCT, state="champion").using_db(at.db).first()
-    if row is None:
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The model that answers now."""
+
+    id: UUID
+    digest: str
+
+
+async def champion(at: Act | View) -> InUse:
+    """The model in use; read on every score, so without its card."""
+    rows = await at.db.execute_query_dict(
+        "select id, digest from scoring_model where product = $1 and state = 'champion'", [PRODUCT]
+    )
+    if not rows:
         raise NoModel("the operator has not put a model in use")
-    return row
+    return InUse(rows[0]["id"], rows[0]["digest"])
 
 
 async def find(at: Act | View, digest_of_model: str) -> ModelRow:

@@ -15,6 +15,7 @@ from consent import permits
 from consent.permits import Permit
 from scoring import population, registry, release
 from scoring.population import Held
+from scoring.registry import InUse
 from scoring.release import Released
 from scoring.scorer import Evaluation, pack, unpack
 from scoring.tables import ModelRow, ScoreRow
@@ -43,7 +44,7 @@ async def issue(
 
 
 async def _keep(
-    act: Act, permitted: Permit, model: ModelRow, held: Held, released: Released[Evaluation], answer: Answer
+    act: Act, permitted: Permit, model: InUse, held: Held, released: Released[Evaluation], answer: Answer
 ) -> ScoreRow:
     evaluation, score = released.value, ids.ordered_id()
     categories = registry.scorer(model.digest).categories

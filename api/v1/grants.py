@@ -30,7 +30,8 @@ class GrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """A bureau that relays names the bank."""
     period_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 90
     data_life_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 90
-    calls_per_month: Annotated[int, msgspec.Meta(ge=1, le=300)] = 30
+    calls_per_month: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    """Absent: as many as the template of the purpose allows."""
 
 
 class GrantView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,7 +83,7 @@ async def _ask(act: Act, request: AnyRequest, data: GrantRequest) -> Ask:
         categories=frozenset(data.categories),
         period_days=data.period_days,
         data_life_days=data.data_life_days,
-        calls_per_month=data.calls_per_month,
+        calls_per_month=data.calls_per_month or grants.TEMPLATES[data.purpose].calls_per_month_max,
         channel="bank_redirect",
     )
 

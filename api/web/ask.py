@@ -3,22 +3,21 @@
 from datetime import timedelta
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
-from api.web import forms, me, page, prose
-from api.web.texts import Words
+from api.web import forms, me, notice, page
+from api.web.notice import Asked
+from api.web.texts import Names, Words
 from compliance import ids
-from compliance.act import Act, View
 from compliance.vocabulary import SENSITIVE, Category, GrantId, PartnerId, Purpose
 from consent import grants, notices
-from consent.notices import Filling, Notice
 from consent.tables import GrantRow
-from partners import directory
 
 
 @get("/ask/{grant_id:str}", opt=person(), include_in_schema=False)
-async def ask(request: AnyRequest, grant_id: str) -> Response[str]:
+async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """Who asks for what; or, once answered, what was answered."""
     user = person_of(request).user
     async with request_view(request) as view:
@@ -28,7 +27,7 @@ async def ask(request: AnyRequest, grant_id: str) -> Response[str]:
         if state == "requested" and await grants.rejected_lately(view, user, row.recipient, row.purpose):
             state = "asked_too_soon"
         template = "ask.html" if state == "requested" else "answered.html"
-        notice = notices.current(Purpose(row.purpose), page.language(request))
+        words = page.words(request)
         return page.show(
             request,
             template,
@@ -39,13 +38,13 @@ async def ask(request: AnyRequest, grant_id: str) -> Response[str]:
             plain=[c for c in row.asked if Category(c) not in SENSITIVE],
             sensitive=[c for c in row.asked if Category(c) in SENSITIVE],
             until=view.now + timedelta(days=row.period_days),
-            notice=notice,
-            text=await full_text(view, row, notice, page.words(request)),
+            notice=notices.current(Purpose(row.purpose), words.language),
+            text=notice.text(_asked(row, words, names), words),
         )
 
 
 @post("/ask/{grant_id:str}", opt=person(), include_in_schema=False, status_code=303)
-async def answer(request: AnyRequest, grant_id: str) -> Redirect:
+async def answer(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """Yes to what was ticked, having read the notice whose digest the form carries; or no."""
     form = await forms.read(request)
     grant = GrantId(ids.private("gnt", grant_id))
@@ -58,21 +57,15 @@ async def answer(request: AnyRequest, grant_id: str) -> Redirect:
     return page.go(request, f"/ask/{grant_id}")
 
 
-async def full_text(at: Act | View, row: GrantRow, notice: Notice, words: Words) -> list[prose.Block]:
-    """The notice with the names and days of one request."""
-    known = await directory.names(at, [PartnerId(p) for p in (row.recipient, row.bureau) if p])
-    sensitive = [c for c in row.asked if Category(c) in SENSITIVE]
-    filling = Filling(
-        operator=words.t("site.operator"),
-        contact=words.t("site.contact"),
-        recipient=words.party(PartnerId(row.recipient), known),
-        bureau=words.party(PartnerId(row.bureau), known) if row.bureau else None,
-        categories=words.categories(row.asked),
-        sensitive_categories=words.categories(sensitive),
+def _asked(row: GrantRow, words: Words, names: Names) -> Asked:
+    return Asked(
+        purpose=Purpose(row.purpose),
+        recipient=words.party(PartnerId(row.recipient), names),
+        bureau=words.party(PartnerId(row.bureau), names) if row.bureau else None,
+        categories=row.asked,
         period_days=row.period_days,
         data_life_days=row.data_life_days,
     )
-    return prose.blocks(notices.rendered(notice, filling))
 
 
 routes = [ask, answer]

@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
 from api.access import AnyRequest, request_act, staff
 from api.web import forms, me, page
@@ -15,7 +15,7 @@ from consent.fact_search import Query
 from partners import directory
 
 LOOKING = (StaffRole.COMPLIANCE_OFFICER, StaffRole.AUDITOR)
-Text = Annotated[str, Parameter(max_length=80)]
+Text = Annotated[str, QueryParameter(max_length=80)]
 
 
 @get("/compliance", opt=staff(*LOOKING), include_in_schema=False)
@@ -60,14 +60,14 @@ def _partner(text: str) -> PartnerId | None:
 
 
 @get("/compliance/facts/{fact_id:str}", opt=staff(*LOOKING), include_in_schema=False)
-async def ask_reason(request: AnyRequest, fact_id: str) -> Response[str]:
+async def ask_reason(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """Without a stated reason nothing is opened."""
     ids.private("fct", fact_id)
     return page.show(request, "fact_reason.html", fact_id=fact_id)
 
 
 @post("/compliance/facts/{fact_id:str}", opt=staff(*LOOKING), include_in_schema=False, status_code=200)
-async def look(request: AnyRequest, fact_id: str) -> Response[str]:
+async def look(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """One fact opened, its proof verified now; the look and its reason are recorded and shown to the person."""
     form = await forms.read(request)
     fact = FactId(ids.private("fct", fact_id))

@@ -3,10 +3,11 @@
 from urllib.parse import urlsplit
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
-from api.web import forms, page
+from api.web import forms, notice, page
 from api.web.forms import Form
 from compliance import ids
 from compliance.refusals import NotFound
@@ -28,6 +29,7 @@ async def wish_form(request: AnyRequest) -> Response[str]:
     """Ask for the wish; what can be chosen is what some lender offers."""
     async with request_view(request) as view:
         listed = await products.open_products(view)
+    words = page.words(request)
     return page.show(
         request,
         "apply.html",
@@ -35,7 +37,8 @@ async def wish_form(request: AnyRequest) -> Response[str]:
         currencies=sorted({product.currency for product in listed}),
         instalments=range(1, max((product.limits.instalments_max for product in listed), default=1) + 1),
         uses=[use for use in UseOfFunds if use not in BARRED],
-        notice=notices.current(PURPOSE, page.language(request)),
+        notice=notices.current(PURPOSE, words.language),
+        text=notice.text(notice.referral_to(words.t("site.operator")), words),
     )
 
 
@@ -78,7 +81,7 @@ async def own_applications(request: AnyRequest) -> Response[str]:
 
 
 @get("/me/applications/{application_id:str}", opt=person(), include_in_schema=False)
-async def own_application(request: AnyRequest, application_id: str) -> Response[str]:
+async def own_application(request: AnyRequest, application_id: FromPath[str]) -> Response[str]:
     """The offers as they were shown, who was left out and why, and how far the picked lender is."""
     async with request_view(request) as view:
         made = await applications.find(view, ids.private("app", application_id))
@@ -104,19 +107,22 @@ def _left_out(made: Application) -> list[dict[str, str]]:
 
 
 @get("/me/applications/{application_id:str}/offers/{offer_id:str}", opt=person(), include_in_schema=False)
-async def confirm(request: AnyRequest, application_id: str, offer_id: str) -> Response[str]:
+async def confirm(
+    request: AnyRequest, application_id: FromPath[str], offer_id: FromPath[str]
+) -> Response[str]:
     """Name the lender and what it would receive, before anybody learns of anything."""
     async with request_view(request) as view:
         made = await applications.find(view, ids.private("app", application_id))
-    chosen = _offer(made, offer_id)
+    titles, words = made.titles[_offer(made, offer_id).product], page.words(request)
     return page.show(
         request,
         "pick.html",
         application_id=application_id,
         offer_id=offer_id,
         wish=made.row.wish,
-        titles=made.titles[chosen.product],
-        notice=notices.current(PURPOSE, page.language(request)),
+        titles=titles,
+        notice=notices.current(PURPOSE, words.language),
+        text=notice.text(notice.referral_to(titles.lender[words.language]), words),
     )
 
 
@@ -126,7 +132,7 @@ async def confirm(request: AnyRequest, application_id: str, offer_id: str) -> Re
     include_in_schema=False,
     status_code=200,
 )
-async def pick(request: AnyRequest, application_id: str, offer_id: str) -> Response[str]:
+async def pick(request: AnyRequest, application_id: FromPath[str], offer_id: FromPath[str]) -> Response[str]:
     """Yes to this one lender; the page leads to its own page, once."""
     form = await forms.read(request)
     settings = request.app.state.settings

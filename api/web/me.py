@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
 from api.web import forms, page
+from api.web.texts import Names
 from compliance import evidence, ids
 from compliance.act import Act, View
 from compliance.vocabulary import FactId, GrantId, PartnerId
@@ -18,7 +19,7 @@ from consent.tables import GrantRow
 from partners import directory
 
 RECENT = 5
-Before = Annotated[str | None, Parameter(max_length=40)]
+Before = Annotated[str | None, QueryParameter(max_length=40)]
 
 
 @get("/me", opt=person(), include_in_schema=False)
@@ -55,7 +56,7 @@ async def own_log(request: AnyRequest, before: Before = None) -> Response[str]:
 
 
 @get("/me/facts/{fact_id:str}", opt=person(), include_in_schema=False)
-async def own_fact(request: AnyRequest, fact_id: str) -> Response[str]:
+async def own_fact(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """One entry with its content, its proof verified now."""
     fact = FactId(ids.private("fct", fact_id))
     async with request_act(request) as act:
@@ -73,7 +74,7 @@ async def own_fact(request: AnyRequest, fact_id: str) -> Response[str]:
 
 
 @get("/me/facts/{fact_id:str}/proof", opt=person(), include_in_schema=False)
-async def own_proof(request: AnyRequest, fact_id: str) -> Response[str]:
+async def own_proof(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """The proof as a file (C2SP tlog-proof), for any verifier."""
     async with request_view(request) as view:
         entry = await access_log.find(view, FactId(ids.private("fct", fact_id)))
@@ -116,7 +117,7 @@ def card(at: Act | View, row: GrantRow) -> dict[str, object]:
     }
 
 
-async def names(at: Act | View, rows: list[GrantRow], entries: list[Entry]) -> object:
+async def names(at: Act | View, rows: list[GrantRow], entries: list[Entry]) -> Names:
     """What the partners on a page are called."""
     partners = {PartnerId(row.recipient) for row in rows} | {entry.partner for entry in entries}
     partners |= {PartnerId(row.bureau) for row in rows if row.bureau}
@@ -141,8 +142,6 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
     return {
         "evidence": found,
         "matches": evidence.commits_to(found, opened.payload, opened.salt),
-        "salt": opened.salt.hex(),
-        "payload": opened.payload.decode(),
     }
 
 

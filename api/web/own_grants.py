@@ -1,6 +1,7 @@
 """/me/grants: one consent: what it allows, each use with its proof, its receipt, and the button that stops it."""
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
@@ -12,7 +13,7 @@ from consent import access_log, grants, receipts
 
 
 @get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
-async def own_grant(request: AnyRequest, grant_id: str) -> Response[str]:
+async def own_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """One consent and its history."""
     grant, user = GrantId(ids.private("gnt", grant_id)), person_of(request).user
     async with request_view(request) as view:
@@ -30,7 +31,7 @@ async def own_grant(request: AnyRequest, grant_id: str) -> Response[str]:
 
 
 @get("/me/grants/{grant_id:str}/receipt", opt=person(), include_in_schema=False)
-async def receipt(request: AnyRequest, grant_id: str) -> Response[str]:
+async def receipt(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """The newest signed receipt as a file (compact JWS)."""
     async with request_view(request) as view:
         row = await receipts.newest(view, GrantId(ids.private("gnt", grant_id)))
@@ -40,7 +41,7 @@ async def receipt(request: AnyRequest, grant_id: str) -> Response[str]:
 
 
 @post("/me/grants/{grant_id:str}/withdraw", opt=person(), include_in_schema=False, status_code=303)
-async def withdraw(request: AnyRequest, grant_id: str) -> Redirect:
+async def withdraw(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """End the consent; every use of it stops in this same act."""
     await forms.read(request)
     async with request_act(request) as act:
@@ -49,7 +50,7 @@ async def withdraw(request: AnyRequest, grant_id: str) -> Redirect:
 
 
 @get("/me/grants/{grant_id:str}/withdrawn", opt=person(), include_in_schema=False)
-async def withdrawn(request: AnyRequest, grant_id: str) -> Response[str]:
+async def withdrawn(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """When it stopped."""
     async with request_view(request) as view:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))

@@ -17,6 +17,8 @@ from api.web.texts import Words
 from compliance.vocabulary import Language
 
 TEMPLATES = Path(__file__).parent / "templates"
+GAP = {Language.ZH_CN: "", Language.EN: " "}
+"""What stands between two sentences."""
 COOKIE = "language"
 COOKIE_SECONDS = 31_536_000
 ACCEPT_LENGTH_MAX = 200
@@ -67,7 +69,9 @@ def _environment(lang: Language) -> Environment:
     names = (
         "t said money rate when clock day category_name categories purpose_name region_name fact_name party"
     )
-    environment.globals.update({name: getattr(said, name) for name in names.split()}, lang=str(lang))
+    environment.globals.update(
+        {name: getattr(said, name) for name in names.split()}, lang=str(lang), gap=GAP[lang]
+    )
     return environment
 
 

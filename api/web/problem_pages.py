@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from api.access import AnyRequest, public
 from api.web import page, prose
@@ -17,7 +18,7 @@ BREAK = "\n---\n"
 
 
 @get("/problems/{code:str}", opt=public(), include_in_schema=False)
-async def problem(request: AnyRequest, code: str) -> Response[str]:
+async def problem(request: AnyRequest, code: FromPath[str]) -> Response[str]:
     """The page that the `type` of a problem document (RFC 9457) leads to."""
     return page.show(request, "problem_page.html", code=code, text=text(code, page.language(request)))
 

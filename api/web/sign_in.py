@@ -1,6 +1,7 @@
 """Signing in by a one-time link, and out."""
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api import sessions
@@ -11,7 +12,7 @@ HOME = {"person": "/me", "staff": "/compliance"}
 
 
 @get("/sign-in/{link:str}", opt=public(), include_in_schema=False)
-async def sign_in(request: AnyRequest, link: str) -> Redirect:
+async def sign_in(request: AnyRequest, link: FromPath[str]) -> Redirect:
     """Spend the link; whoever opened it is signed in for half an hour."""
     settings = request.app.state.settings
     signed_in = await sessions.sign_in(settings, link)

@@ -19,7 +19,10 @@ LOCALE = Path(__file__).parent / "locale"
 BABEL = {Language.ZH_CN: "zh_Hans_CN", Language.EN: "en"}
 MOMENT = {Language.ZH_CN: "y年M月d日 HH:mm:ss", Language.EN: "d MMM y, HH:mm:ss"}
 DAY = {Language.ZH_CN: "y年M月d日", Language.EN: "d MMM y"}
-BETWEEN = {Language.ZH_CN: "、", Language.EN: ", "}
+BETWEEN = {Language.ZH_CN: "、", Language.EN: "; "}
+
+Names = Mapping[PartnerId, Mapping[Language, str]]
+"""What partners are called."""
 
 
 @cache
@@ -87,12 +90,12 @@ class Words:
 
     def region_name(self, region: str) -> str:
         """What people call a region; its code where it has no name of its own here."""
-        return self.said(f"region.{region}") or region
+        return self.said("region." + region.lower().replace("-", "_")) or region
 
     def fact_name(self, kind: str) -> str:
         """What happened, in words; the bare kind where it is not one that people meet."""
         return self.said(f"fact.{kind}") or kind
 
-    def party(self, partner: PartnerId, names: Mapping[PartnerId, Mapping[Language, str]]) -> str:
+    def party(self, partner: PartnerId, names: Names) -> str:
         """A partner's name, or the operator's."""
         return names[partner][self.language] if partner in names else self.t("site.operator")

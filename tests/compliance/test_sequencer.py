@@ -141,7 +141,7 @@ async def test_a_fact_that_commits_late_is_not_passed_over(owner):
     async def slow() -> None:
         async with open_act(a_bank(), None) as opened:
             early = opened.record("early", {})
-            await facts.write(opened.db, [early])  # its number is drawn, and it is not committed
+            await facts.write(opened.db, [early], {})  # its number is drawn, and it is not committed
             inside.set()
             await leave.wait()
             opened.record("closing", {})

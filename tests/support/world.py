@@ -194,7 +194,7 @@ async def pseudonym_of(person: Person, client: PartnerClient) -> str:
     """What the bank knows the person by."""
     async with open_act(person, None) as act:
         known = await people.pseudonym(act, person.user, client.partner)
-        act.record("pseudonym_read", {})
+        act.record("pseudonym_read", {}, person=person.user)
     return ids.public("usr", known)
 
 

@@ -1,0 +1,141 @@
+"""One thing of each kind, and a right body for each call: what bad input is made from."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from support import lending, world
+from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
+
+from compliance import ids, sequencer
+from compliance.vocabulary import Person, Purpose, StaffRole
+from partners.connectors.signed_http import SignedHttp
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Two banks, two people and a colleague over HTTP; `named` are the ids of what the first ones own, by parameter."""
+
+    here: World
+    bank: Software
+    other_bank: Software
+    person: Person
+    browser: Browser
+    other_browser: Browser
+    console: Browser
+    named: dict[str, str]
+    waiting: str
+    """A request that nobody has answered."""
+
+    def caller(self, kind: str) -> Software | Browser | None:
+        """Who may call a route of this kind."""
+        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(kind)
+
+    def stranger(self, kind: str) -> Software | Browser | None:
+        """Another one of the same kind."""
+        return {"client": self.other_bank, "person": self.other_browser}.get(kind)
+
+    def bodies(self) -> dict[str, dict[str, Any]]:
+        """A right body for each route that reads one."""
+        until = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        money = {"amount_minor": 600_000, "currency": "CNY"}
+        categories = sorted(ALL)
+        return {
+            "POST /v1/grants": {
+                "purpose": "portrait",
+                "categories": categories,
+                "user": self.named["user"],
+                "recipient": ids.public("ptn", self.bank.client.partner),
+                "period_days": 30,
+            },
+            "POST /v1/me/grants/{grant_id:str}/approve": {
+                "categories": categories,
+                "language": "en",
+                "notice_sha256": "0" * 64,
+            },
+            "POST /v1/scores": {
+                "user": self.named["user"],
+                "purpose": "credit_assessment",
+                "categories": categories,
+                "answer": "full",
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/prescreens": {
+                "criteria": CRITERIA,
+                "offer": {
+                    "product": "prd",
+                    "limit_minor": 500_000,
+                    "currency": "CNY",
+                    "daily_rate": "0.0004",
+                },
+                "cap": 100,
+                "valid_until": until,
+            },
+            "POST /v1/applications": {
+                "amount": money,
+                "instalments": 6,
+                "region": "CN-BJ",
+                "is_student": False,
+                "use_of_funds": "education",
+                "language": "en",
+                "agree_to_matching": True,
+            },
+            "POST /v1/applications/{application_id:str}/pick": {
+                "offer": self.named["offer_id"],
+                "agree_to_hand_over": True,
+                "language": "en",
+            },
+            "POST /v1/referrals/{referral_id:str}/status": {"state": "in_review", "reason": "a_code"},
+            "POST /v1/outcomes": {
+                "decision": "approved",
+                "decided_on": "2026-01-01",
+                "referral": self.named["referral_id"],
+                "disbursed": money,
+                "observed_until": "2026-01-02",
+                "days_past_due_max": 0,
+                "defaulted": False,
+            },
+        }
+
+
+async def planted(here: World) -> Seeds:
+    """Plant one of everything."""
+    await world.put_model_in_use()
+    await world.open_channel()
+    bank, other = await here.software(), await here.software("beta")
+    person, stranger = await world.persons(2)
+    grant = await world.granted(person, bank.client)
+    listing = await world.granted(person, bank.client, LISTING)
+    waiting = await world.asked(bank.client, Purpose.PORTRAIT)
+    score = await world.scored(bank.client, person)
+    prescreen = await world.list_wanted(bank.client)
+    await world.list_made()
+    await lending.a_product(bank.client.partner)
+    made = await lending.apply(person)
+    door = SignedHttp("https://alpha.example", "https://alpha.example/apply")
+    picked = await lending.pick(person, made, {"alpha": door})
+    open_application = await lending.apply(person)
+    await sequencer.sequence()
+    await sequencer.publish()
+    named = {
+        "grant_id": ids.public("gnt", grant.id),
+        "listing": ids.public("gnt", listing.id),
+        "score_id": ids.public("scr", score.id),
+        "prescreen_id": ids.public("pre", prescreen),
+        "application_id": ids.public("app", open_application.row.id),
+        "offer_id": ids.public("off", open_application.offers[0].id),
+        "referral_id": ids.public("ref", picked.referral.id),
+        "fact_id": ids.public("fct", score.fact),
+        "user": await world.pseudonym_of(person, bank.client),
+    }
+    return Seeds(
+        here=here,
+        bank=bank,
+        other_bank=other,
+        person=person,
+        browser=await here.browser(person),
+        other_browser=await here.browser(stranger),
+        console=await here.console(StaffRole.COMPLIANCE_OFFICER),
+        named=named,
+        waiting=ids.public("gnt", waiting.id),
+    )
