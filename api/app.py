@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
@@ -31,9 +31,24 @@ from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
 
-NOUNS = (health, endpoints, grants, me, scores, prescreens, applications, referrals, outcomes, log)
+NOUNS = {
+    "Consent": grants,
+    "Scores": scores,
+    "Lists": prescreens,
+    "Referrals": referrals,
+    "Outcomes": outcomes,
+    "My consents": me,
+    "My applications": applications,
+    "Log": log,
+    "Access": endpoints,
+    "Service": health,
+}
+"""The API by noun; the titles head the reference."""
 PAGES = (static_files, start, sign_in, me_pages, ask, own_grants, own_scores, loans, console, problem_pages)
-ROUTES: list[ControllerRouterHandler] = [route for noun in (*NOUNS, *PAGES) for route in noun.routes]
+ROUTES: list[ControllerRouterHandler] = [
+    *(Router("/", route_handlers=noun.routes, tags=[title]) for title, noun in NOUNS.items()),
+    *(route for page in PAGES for route in page.routes),
+]
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
@@ -49,11 +64,12 @@ def create_app(settings: Settings, database: Database) -> Litestar:
         guards=[access.demand_access],
         exception_handlers=failures.HANDLERS,
         lifespan=[standing],
-        middleware=[telemetry.Telemetry],
         state=State({"settings": settings}),
         request_max_body_size=settings.body_bytes_max,
         openapi_config=reference.config(settings),
     )
+    # Around the routing, not inside it: what no route matches is logged and has a trace id too.
+    app.asgi_handler = telemetry.Telemetry(app.asgi_handler)
     access.every_route_declares_access(app)
     return app
 

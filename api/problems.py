@@ -13,8 +13,10 @@ from compliance.replies import Replayed
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_MAX = 20
+POINTER_LENGTH_MAX = 200
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
+NOT_OFFERED = re.compile(r"Invalid enum value .*", re.DOTALL)
 MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 CODES = {
     400: ("malformed", "The request cannot be read"),
@@ -86,13 +88,18 @@ def of_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem
 
 
 def _allowed(error: HTTPException) -> dict[str, str]:
-    allow = (error.headers or {}).get("Allow")
-    return {"Allow": allow} if allow else {}
+    named = {name.lower(): value for name, value in (error.headers or {}).items()}
+    return {"Allow": named["allow"]} if "allow" in named else {}
 
 
 def of_depth(_: Request[Any, Any, Any], __: RecursionError) -> Response[Problem]:
     """JSON that is nested deeper than anything we ask for."""
     return render(400, "malformed", CODES[400][1], "the JSON is nested too deeply")
+
+
+def of_encoding(_: Request[Any, Any, Any], __: UnicodeDecodeError) -> Response[Problem]:
+    """Text that is not UTF-8 (RFC 8259 section 8.1)."""
+    return render(400, "malformed", CODES[400][1], "send text as UTF-8")
 
 
 def of_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -128,15 +135,19 @@ def of_replay(_: Request[Any, Any, Any], replayed: Replayed) -> Response[bytes]:
 
 
 def fault_of(text: str) -> Fault:
-    """Where and what, from msgspec's message."""
+    """Where and what, from msgspec's message; what was sent is not said again, apart from the name of a field."""
     place = PLACE.search(text)
     path = (place["path"] if place else "").removeprefix(".data")
-    pointer = re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", path).replace(".", "/")
+    pointer = re.sub(r"\[(\d+|\.\.\.)\]", r"/\1", path).replace(".", "/")[:POINTER_LENGTH_MAX]
     if unknown := UNKNOWN.match(text):
-        return Fault(f"{pointer}/{unknown['field']}", "unknown_field", "leave this field out")
+        return Fault(
+            f"{pointer}/{unknown['field'][:POINTER_LENGTH_MAX]}", "unknown_field", "leave this field out"
+        )
     if missing := MISSING.match(text):
         field = "" if missing["field"] == "data" else f"/{missing['field']}"
         return Fault(f"{pointer}{field}", "missing", "this field is required")
+    if NOT_OFFERED.match(text):
+        return Fault(pointer, "invalid", "choose one of the values that the API reference names")
     return Fault(pointer, "invalid", PLACE.sub("", text).replace("`", ""))
 
 
@@ -145,5 +156,6 @@ HANDLERS: dict[Any, Any] = {
     Replayed: of_replay,
     HTTPException: of_http,
     RecursionError: of_depth,
+    UnicodeDecodeError: of_encoding,
     Exception: of_bug,
 }

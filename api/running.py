@@ -51,19 +51,24 @@ def serve(settings: Settings, *, port: int, workers: int) -> int:
     postgres.die_with_parent()
     with standing(settings), child("worker"):
         telemetry.log.info("serving", port=port)
-        Granian(
-            "api.app:from_worker",
-            factory=True,
-            interface=Interfaces.ASGI,
-            address="127.0.0.1",
-            port=port,
-            workers=workers,
-            workers_kill_timeout=KILL_AFTER_SECONDS,
-            respawn_failed_workers=True,
-            log_access=False,
-            log_level=LogLevels.warning,
-        ).serve()
+        listen("api.app:from_worker", port=port, workers=workers)
     return 0
+
+
+def listen(factory: str, *, port: int, workers: int) -> None:
+    """Serve an application on loopback until told to stop; `factory` is `module:function`."""
+    Granian(
+        factory,
+        factory=True,
+        interface=Interfaces.ASGI,
+        address="127.0.0.1",
+        port=port,
+        workers=workers,
+        workers_kill_timeout=KILL_AFTER_SECONDS,
+        respawn_failed_workers=True,
+        log_access=False,
+        log_level=LogLevels.warning,
+    ).serve()
 
 
 def work(settings: Settings) -> int:

@@ -108,6 +108,8 @@ async def make_roles(owner: "asyncpg.Connection[asyncpg.Record]", application: s
         owner.get_server_version().major >= 16
     )  # before, INHERIT belongs to the member, not to the membership
     option = " with inherit false, set true" if modern else ""
+    if not modern and await owner.fetchval("select rolinherit from pg_roles where rolname = $1", application):
+        await owner.execute(f"alter role {_quoted(application)} noinherit")
     for role in ROLES:
         if not await owner.fetchval(MEMBER, role, application):
             with suppress(*lost_race):

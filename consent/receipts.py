@@ -8,10 +8,17 @@ from compliance import ids
 from compliance.act import Act, View
 from compliance.database import ground
 from compliance.vocabulary import OPERATOR, GrantId, PartnerId
+from consent import endings
 from consent.tables import GrantRow, ReceiptRow
 
 SCHEMA = "https://w3id.org/dpv/schema/27560-2023"
 TYPE = "consent-receipt+jwt"
+endings.keep(
+    "consent_receipt", "proof of what was agreed to and how it ended, for the person and the recipient"
+)
+endings.keep(
+    "consent_use", "how often and when last a consent was used: the person may ask after it has ended"
+)
 
 
 async def issue(act: Act, grant: GrantRow, *, subject: str) -> str:

@@ -22,11 +22,10 @@ from compliance.vocabulary import (
     Purpose,
     UserId,
 )
-from consent import grants, people, permits
+from consent import grants, people, permits, receipts
 from consent.endings import Ended, on_grant_ended
 from consent.grants import Ask
 from consent.permits import BUSINESS_ZONE, ConsentExpired, ConsentMissing, ConsentWithdrawn, Permit
-from consent.tables import ReceiptRow
 from partners import directory, handover, offers, products, ranking_receipt, referrals, routing, wishes
 from partners.connectors.contract import Connector
 from partners.products import Titles
@@ -202,7 +201,7 @@ async def _picked_before(act: Act, row: ApplicationRow, chosen: OfferRow, landin
     permit = await permits.permit(act, user, PURPOSE, DECLARED, recipient=partner, count=False)
     if permit.grant != referral.grant_id:
         raise ApplicationClosed("you have given this lender a newer consent, for another application")
-    kept = await ReceiptRow.filter(grant_id=permit.grant).using_db(act.db).order_by("-issued_at").first()
+    kept = await receipts.newest(act, permit.grant)
     if kept is None:
         raise NotFound
     act.record("offer_picked_again", {"referral": ids.public("ref", referral.id)}, person=user)

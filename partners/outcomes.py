@@ -13,7 +13,7 @@ from compliance.vocabulary import GrantId, UserId
 from consent import endings
 from consent.permits import BUSINESS_ZONE
 from partners.tables import OutcomeRow, ReferralRow
-from scoring.tables import ScoreRow
+from scoring import scores
 
 endings.keep(
     "partners_outcome",
@@ -48,8 +48,7 @@ async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UU
 
     Records `outcome_reported`. Raises `NotFound` for what is not the caller's, `Unacceptable` for what cannot be.
     """
-    about = await _about(act, referral, score)
-    user, grant = UserId(about.user_id), GrantId(about.grant_id)
+    user, grant = await _about(act, referral, score)
     act.concern(user, grant)
     _refuse_impossible(outcome, act.now.astimezone(BUSINESS_ZONE).date())
     row = await OutcomeRow.create(
@@ -63,25 +62,22 @@ async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UU
         reported_at=act.now,
         using_db=act.db,
     )
-    subject = (
-        {"referral": ids.public("ref", referral)} if referral else {"score": ids.public("scr", about.id)}
-    )
-    act.record("outcome_reported", subject | _write(outcome), person=user, grant=grant)
+    about = {"referral": ids.public("ref", referral)} if referral else {}
+    about |= {"score": ids.public("scr", score)} if score else {}
+    act.record("outcome_reported", about | _write(outcome), person=user, grant=grant)
     return row
 
 
-async def _about(act: Act, referral: UUID | None, score: UUID | None) -> ReferralRow | ScoreRow:
+async def _about(act: Act, referral: UUID | None, score: UUID | None) -> tuple[UserId, GrantId]:
     if (referral is None) == (score is None):
         fault = Fault("/referral", "one_of", "name either a referral or a score")
         raise Unacceptable("a report is about one thing", fault)
-    row: ReferralRow | ScoreRow | None
-    if referral:
-        row = await ReferralRow.filter(id=referral).using_db(act.db).first()
-    else:
-        row = await ScoreRow.filter(id=score).using_db(act.db).first()
-    if row is None or row.partner != act.tenant:
+    if score:
+        return await scores.subject(act, score)
+    row = await ReferralRow.filter(id=referral).using_db(act.db).first()
+    if row is None:
         raise NotFound
-    return row
+    return UserId(row.user_id), GrantId(row.grant_id)
 
 
 def _refuse_impossible(outcome: Outcome, today: date) -> None:

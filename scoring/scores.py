@@ -10,8 +10,8 @@ from compliance import facts, ids
 from compliance.act import Act
 from compliance.canonical import digest
 from compliance.refusals import NotFound
-from compliance.vocabulary import Categories, Category, PartnerId, Purpose, UserId
-from consent import permits
+from compliance.vocabulary import Categories, Category, GrantId, PartnerId, Purpose, UserId
+from consent import endings, permits
 from consent.permits import Permit
 from scoring import population, registry, release
 from scoring.population import Held
@@ -24,6 +24,9 @@ VALID_FOR = timedelta(days=30)
 PURPOSE = Purpose.CREDIT_ASSESSMENT
 CODE_VERSION = version("xinqiao")
 Answer = Literal["full", "band"]
+endings.keep(
+    "scoring_score", "evidence of what was disclosed; it cannot be shown or repeated once the grant has ended"
+)
 
 
 async def issue(
@@ -96,11 +99,24 @@ async def _keep(
     )
 
 
-async def show(act: Act, score: UUID) -> Released[ScoreRow]:
-    """Show an earlier score again: a disclosure like the first, so the permit and the channel must hold now."""
+async def subject(act: Act, score: UUID) -> tuple[UserId, GrantId]:
+    """Whom a score of the calling lender's is about, and the grant that it rests on; or 404."""
+    row = await _found(act, score)
+    if row.partner != act.tenant:
+        raise NotFound
+    return UserId(row.user_id), GrantId(row.grant_id)
+
+
+async def _found(act: Act, score: UUID) -> ScoreRow:
     row = await ScoreRow.filter(id=score).using_db(act.db).first()
     if row is None:
         raise NotFound
+    return row
+
+
+async def show(act: Act, score: UUID) -> Released[ScoreRow]:
+    """Show an earlier score again: a disclosure like the first, so the permit and the channel must hold now."""
+    row = await _found(act, score)
     used: Categories = frozenset(Category(c) for c in row.used)
     permitted = await permits.permit(
         act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
@@ -116,10 +132,8 @@ async def show(act: Act, score: UUID) -> Released[ScoreRow]:
 
 async def replay(act: Act, score: UUID) -> tuple[int, int]:
     """Compute an old score again from what was recorded; return (points then, points now)."""
-    row = await ScoreRow.filter(id=score).using_db(act.db).first()
-    model = await ModelRow.filter(id=row.model).using_db(act.db).first() if row else None
-    if row is None or model is None:
-        raise NotFound
+    row = await _found(act, score)
+    model = await ModelRow.filter(id=row.model).using_db(act.db).get()
     scorer = registry.scorer(model.digest)
     shared: Categories = frozenset(scorer.categories)
     evidence = population.evidence_of(scorer, row.events, row.active_days, shared)

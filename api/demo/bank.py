@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery
 
+from api import running
 from api.demo import catalogue
 from api.oauth.endpoints import KEYS_PATH
+from compliance import postgres
 
 KEPT_MAX = 10_000
 """References and addresses remembered; the oldest are forgotten first."""
@@ -69,6 +72,7 @@ def create_bank(config: BankConfig) -> Litestar:
 
 def from_environment() -> Litestar:
     """What the bank's server process calls; reads `VARIABLES`."""
+    postgres.die_with_parent()
     issuer, code, partner = (os.environ[name] for name in VARIABLES)
     known = {institution.code: institution for institution in catalogue.institutions({})}
     return create_bank(
@@ -181,3 +185,8 @@ def _page(request: Request[Any, Any, Any], zh: str, en: str, status: int) -> Res
         media_type=MediaType.HTML,
         headers={"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'"},
     )
+
+
+if __name__ == "__main__":
+    postgres.die_with_parent()
+    running.listen("api.demo.bank:from_environment", port=int(sys.argv[1]), workers=1)

@@ -147,9 +147,8 @@ def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[Non
     told = {"ISSUER": settings.issuer, "CODE": code, "PARTNER": ids.public("ptn", made.partners[code])}
     environment = {**os.environ, **{f"XINQIAO_BANK_{name}": value for name, value in told.items()}}
     port = host.rsplit(":", 1)[1]
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--port", port]
     process = subprocess.Popen(
-        [*command, "--log-level", "warning", "api.demo.bank:from_environment"],
+        [sys.executable, "-m", "api.demo.bank", port],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

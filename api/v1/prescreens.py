@@ -116,14 +116,14 @@ async def list_entries(
     cursor: CursorParameter = None,
 ) -> Page[EntryView]:
     """The lines that still hold now; whoever withdrew since the list was made is not on it any more."""
-    after = UUID(cursors.read(cursor, 1)[0]) if cursor else None
+    after = UUID(cursors.read("entries", cursor)[0]) if cursor else None
     async with request_act(request) as act:
         rows = await prescreens.entries(act, ids.private("pre", prescreen_id), after=after, limit=limit)
     items = [
         EntryView(ids.public("ent", e.id), e.limit_minor, e.currency, e.daily_rate, when(e.valid_until))
         for e in rows
     ]
-    return Page(items, cursors.sign(str(rows[-1].id)) if len(rows) == limit else None)
+    return Page(items, cursors.sign("entries", str(rows[-1].id)) if len(rows) == limit else None)
 
 
 @get(
@@ -138,14 +138,14 @@ async def list_recalls(
     cursor: CursorParameter = None,
 ) -> RecallPage:
     """Lines that were taken back since the cursor, oldest first."""
-    transaction, number = cursors.read(cursor, 2) if cursor else ("0", "0")
+    transaction, number = cursors.read("recalls", cursor) if cursor else ("0", "0")
     async with request_act(request) as act:
         identity = ids.private("pre", prescreen_id)
         rows = await prescreens.recalls(act, identity, after=(transaction, number), limit=limit)
     if rows:
         transaction, number = rows[-1]["transaction"], str(rows[-1]["seq"])
     items = [RecallView(ids.public("ent", r["entry"]), r["reason"], when(r["recalled_at"])) for r in rows]
-    return RecallPage(items, cursors.sign(transaction, number))
+    return RecallPage(items, cursors.sign("recalls", transaction, number))
 
 
 def view(row: PrescreenRow) -> PrescreenView:

@@ -52,10 +52,10 @@ async def list_referrals(
     request: AnyRequest, limit: LimitParameter = 50, cursor: CursorParameter = None
 ) -> Page[ReferralView]:
     """Your referrals, newest first. Each person shown is recorded in their log and in yours."""
-    before = UUID(cursors.read(cursor, 1)[0]) if cursor else None
+    before = UUID(cursors.read("referrals", cursor)[0]) if cursor else None
     async with request_act(request) as act:
         found = await referrals.list_mine(act, before, limit)
-    following = cursors.sign(str(found[-1].row.id)) if len(found) == limit else None
+    following = cursors.sign("referrals", str(found[-1].row.id)) if len(found) == limit else None
     return Page([view(listed) for listed in found], following)
 
 

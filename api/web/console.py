@@ -7,6 +7,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 
 from api.access import AnyRequest, request_act, staff
+from api.v1.wire import PLAIN
 from api.web import forms, me, page
 from compliance import ids
 from compliance.vocabulary import FactId, PartnerId, StaffRole
@@ -15,7 +16,7 @@ from consent.fact_search import Query
 from partners import directory
 
 LOOKING = (StaffRole.COMPLIANCE_OFFICER, StaffRole.AUDITOR)
-Text = Annotated[str, QueryParameter(max_length=80)]
+Text = Annotated[str, QueryParameter(max_length=80, pattern=PLAIN)]
 
 
 @get("/compliance", opt=staff(*LOOKING), include_in_schema=False)

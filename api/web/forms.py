@@ -1,7 +1,7 @@
 """Forms: what a page sends is read only if the same session was given that page."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 
 from babel.numbers import get_currency_precision
@@ -74,8 +74,9 @@ async def read(request: AnyRequest) -> Form:
     sent = await request.form()
     fields: dict[str, list[str]] = {}
     for name, value in list(sent.multi_items())[:FIELDS_MAX]:
-        if isinstance(value, str):
-            fields.setdefault(name, []).append(value[:VALUE_LENGTH_MAX])
+        if not isinstance(value, str) or not value.isprintable():
+            raise Form.fault(name, "invalid", "one line of text")
+        fields.setdefault(name, []).append(value[:VALUE_LENGTH_MAX])
     form = Form(fields)
     if not sessions.csrf_holds(request, form.text(TOKEN)):
         raise FormExpired("open the page again and send its form")
@@ -85,7 +86,7 @@ async def read(request: AnyRequest) -> Form:
 def day_start(text: str, *, after_days: int = 0) -> datetime | None:
     """The beginning of a day (ISO 8601) in the business zone, or of one some days later; None where there is none."""
     try:
-        on = date.fromisoformat(text)
-    except ValueError:
+        on = date.fromisoformat(text) + timedelta(days=after_days)
+        return datetime.combine(on, time(), BUSINESS_ZONE).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return datetime.combine(on + timedelta(days=after_days), time(), BUSINESS_ZONE)

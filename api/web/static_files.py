@@ -2,12 +2,22 @@
 
 from pathlib import Path
 
+from litestar import Response
 from litestar.datastructures import CacheControlHeader
 from litestar.static_files import create_static_files_router
 
-from api.access import public
+from api import problems
+from api.access import AnyRequest, public
+from api.problems import Problem
+from compliance.refusals import NotFound
 
 HERE = Path(__file__).parent / "static"
+
+
+def no_file_name(request: AnyRequest, _: ValueError) -> Response[Problem]:
+    """No file system has such a name (it holds a zero byte)."""
+    return problems.of_refusal(request, NotFound())
+
 
 routes = [
     create_static_files_router(
@@ -15,6 +25,7 @@ routes = [
         directories=[HERE],
         opt=public(),
         include_in_schema=False,
+        exception_handlers={ValueError: no_file_name},
         cache_control=CacheControlHeader(public=True, max_age=3_600),
     )
 ]

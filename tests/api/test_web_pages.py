@@ -405,6 +405,9 @@ async def test_a_barred_use_and_a_bad_amount_are_said_in_words(me: Browser, lend
     await me.look("/apply")
     assert (await me.send("/apply", **wish, amount="6000", use_of_funds="securities")).status_code == 422
     assert texts.messages(Language.EN)["fault.use_barred"] in me.text
+    await me.look("/apply")
+    sent = await me.send("/apply", **(wish | {"region": "CN\x00BJ"}), amount="6000", use_of_funds="travel")
+    assert sent.status_code == 422
     for amount in ("", "-1", "0", "1e3000", "NaN", "Infinity", "1.005", "x"):
         await me.look("/apply")
         assert (await me.send("/apply", **wish, amount=amount, use_of_funds="travel")).status_code == 422, (

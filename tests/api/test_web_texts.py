@@ -135,7 +135,6 @@ def test_the_base_page_says_its_language_and_links_to_the_other(language: Langua
     assert set(re.findall(r'(?:src|href)="(/[^"]+)"', html)) == {
         "/static/vendor/pico.min.css",
         "/static/xinqiao.css",
-        "/static/vendor/htmx.min.js",
     }
 
 

@@ -53,3 +53,8 @@ def every() -> tuple[Route, ...]:
                 access = handler.opt["access"]
                 found += [Route(str(m), route.path, access) for m in handler.http_methods if m != "OPTIONS"]
     return tuple(sorted(found, key=str))
+
+
+def find(method: str, path: str) -> Route:
+    """One route by its name."""
+    return next(route for route in every() if (route.method, route.path) == (method, path))

@@ -1,0 +1,87 @@
+"""Settings: read once, refused by name, and safe when nothing is said."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.settings import SettingUnusable, from_environment
+from compliance.database import AddressUnusable
+from compliance.vocabulary import OFFERED, SENSITIVE, Category
+
+HOME = {"XINQIAO_HOME": "/tmp/somewhere"}
+URLS = {
+    "XINQIAO_DATABASE_URL": "postgresql://app:pw@db.example:5433/xinqiao",
+    "XINQIAO_DATABASE_OWNER_URL": "postgresql://owner:pw@db.example:5433/xinqiao",
+}
+
+
+def test_nothing_said_is_a_demo_on_loopback():
+    settings = from_environment(HOME)
+    assert (settings.installation, settings.issuer, settings.database) == (
+        "demo",
+        "http://127.0.0.1:8080",
+        None,
+    )
+    assert (settings.offered, settings.prescreen_entries_min, settings.https) == (OFFERED, 1_000, False)
+    assert settings.home == Path("/tmp/somewhere")
+
+
+def test_the_log_is_named_after_the_issuer():
+    settings = from_environment(HOME | {"XINQIAO_ISSUER": "https://credit.example:8443/"})
+    assert (settings.issuer, settings.origin) == ("https://credit.example:8443", "credit.example:8443/log")
+    assert settings.https
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("XINQIAO_INSTALLATION", "prod"),
+        ("XINQIAO_ISSUER", "http://credit.example"),
+        ("XINQIAO_ISSUER", "https://credit.example?x=1"),
+        ("XINQIAO_ISSUER", "https://credit.example#x"),
+        ("XINQIAO_ISSUER", "https://"),
+        ("XINQIAO_ISSUER", "ftp://credit.example"),
+        ("XINQIAO_ISSUER", "http://127.0.0.1.evil.example"),
+        ("XINQIAO_OFFERED", "shopping,shoe_size"),
+        ("XINQIAO_OFFERED", ""),
+        ("XINQIAO_PRESCREEN_ENTRIES_MIN", "0"),
+        ("XINQIAO_PRESCREEN_ENTRIES_MIN", "-5"),
+        ("XINQIAO_PRESCREEN_ENTRIES_MIN", "many"),
+        ("XINQIAO_PRESCREEN_ENTRIES_MIN", "²"),
+        ("XINQIAO_DATABASE_URL", URLS["XINQIAO_DATABASE_URL"]),
+        ("XINQIAO_DATABASE_OWNER_URL", URLS["XINQIAO_DATABASE_OWNER_URL"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(name, value):
+    with pytest.raises(SettingUnusable, match=name):
+        from_environment(HOME | {name: value})
+
+
+def test_an_external_database_has_two_logins():
+    database = from_environment(HOME | URLS).database
+    assert (database.user, database.owner, database.port) == ("app", "owner", 5433)
+    with pytest.raises(AddressUnusable, match="same server"):
+        from_environment(HOME | URLS | {"XINQIAO_DATABASE_URL": "postgresql://app@other.example/xinqiao"})
+
+
+def test_offered_can_be_widened_only_by_name():
+    assert from_environment(HOME | {"XINQIAO_OFFERED": "shopping, fitness"}).offered == {
+        Category.SHOPPING,
+        Category.FITNESS,
+    }
+    assert not OFFERED & (SENSITIVE - {Category.CREDIT_HISTORY})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["XINQIAO_ISSUER", "XINQIAO_OFFERED", "XINQIAO_INSTALLATION"]), st.text(max_size=30)
+    )
+)
+def test_any_text_is_taken_or_refused(environment):
+    try:
+        settings = from_environment(HOME | environment)
+    except SettingUnusable:
+        return
+    assert settings.issuer.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]"))
