@@ -163,6 +163,8 @@ def answered(
 async def _once(request: AnyRequest, principal: Principal, wanted: Access) -> Once | None:
     if not request.route_handler.resolve_include_in_schema():  # a page: its form carries a token instead
         return None
+    if request.method != "POST":  # reading again is reading again
+        return None
     keys = request.headers.getall("idempotency-key", [])
     if not keys:
         if wanted.once:

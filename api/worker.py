@@ -13,14 +13,17 @@ from compliance import sequencer
 from compliance.act import open_act, open_upkeep
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
+from consent import grants
 from partners import delivery, prescreens
 from partners.connectors import registry as connectors
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
 PURGE_EVERY_SECONDS = 60.0
+EXPIRY_EVERY_SECONDS = 5.0
+EXPIRED_AT_ONCE = 100
 DELIVERIES_AT_ONCE = 10
-LIST_MAKER, COURIER = Worker("list_maker"), Worker("courier")
+LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("log", extend_log),
         Job("lists", make_list),
         Job("delivery", deliver),
+        Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
 
@@ -101,11 +105,23 @@ async def make_next_list(entries_min: int) -> bool:
     return True
 
 
+async def end_expired() -> bool:
+    """Take back what rests on grants whose period is over."""
+    async with open_upkeep(CLERK) as upkeep:
+        overdue = await grants.any_expired(upkeep)
+    if not overdue:
+        return False
+    async with open_act(CLERK, None) as act:
+        return await grants.end_expired(act, EXPIRED_AT_ONCE) > 0
+
+
 async def purge() -> bool:
-    """Forget spent proofs and old answers; never a fact."""
+    """Forget spent proofs, old answers, links and sessions that are over; never a fact."""
     await single_use.forget()
     async with open_upkeep() as upkeep:
         await upkeep.db.execute_query(
             "delete from compliance_reply where made_at < $1", [upkeep.now - KEPT_FOR]
         )
+        await upkeep.db.execute_query("delete from api_link where expires_at < $1", [upkeep.now])
+        await upkeep.db.execute_query("delete from api_session where expires_at < $1", [upkeep.now])
     return False

@@ -38,6 +38,8 @@ select set_config('role', $1, true), set_config('app.partner', $2, true), set_co
 """
 
 
+PEOPLE = 7_001
+"""Advisory locks of this class: one for each person."""
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
@@ -99,6 +101,10 @@ class Act:
         self.recorded.append(fact)
         return fact
 
+    async def tick(self) -> None:
+        """Read the clock again, after waiting for a lock: what is recorded now happened after what held it."""
+        self.now = (await self.db.execute_query_dict("select clock_timestamp() as now"))[0]["now"]
+
     def answer(self, status: int, body: bytes) -> Reply:
         """Say what the caller will be answered, so that a repeat of the call can be answered the same."""
         self.reply = Reply(status, body, replayed=False)
@@ -134,13 +140,13 @@ async def open_act(
     act: Act | None = None
     try:
         async with _alone() as db:
-            act = Act(principal, purpose, db, await _enter(db, principal))
+            act = Act(principal, purpose, db, await _enter(db, principal), concerning=_self(principal))
             stored = await replies.find(db, once, act.now) if once else None
             if stored is None:
                 yield act
                 await _close(act, once)
                 return
-            act.concerning, act.grant = stored.person, stored.grant
+            act.concerning, act.grant = stored.person or act.concerning, stored.grant
             await replies.check_again(act, stored)
             act.record(
                 "answer_replayed", {"status": stored.reply.status}, person=stored.person, grant=stored.grant
@@ -174,8 +180,7 @@ async def record_refusal(
     principal: Principal, purpose: Purpose | None, refusal: Refusal, act: Act | None = None
 ) -> None:
     """Record a refusal in a transaction of its own, so that it outlives the rollback."""
-    concerning = act.concerning if act else None
-    person = concerning or (principal.user if isinstance(principal, Person) else None)
+    person = act.concerning if act else _self(principal)
     async with _alone() as db:
         now = await _enter(db, principal)
         told = Act(principal, purpose, db, now)
@@ -204,8 +209,18 @@ async def _enter(db: BaseDBAsyncClient, principal: Principal | None, *, read_onl
     if isinstance(principal, PartnerClient):
         return await _set(db, "xinqiao_partner", principal.partner, None, read_only=read_only)
     if isinstance(principal, Person):
+        if not read_only:
+            # A person's own acts happen one after the other: two answers at once can neither clash nor deadlock.
+            await db.execute_query_dict(
+                "select pg_advisory_xact_lock($1, hashtext($2))", [PEOPLE, str(principal.user)]
+            )
         return await _set(db, "xinqiao_person", None, principal.user, read_only=read_only)
     return await _set(db, "xinqiao_platform", None, None, read_only=read_only)
+
+
+def _self(principal: Principal) -> UserId | None:
+    """The person whom a person's own act is about before it says otherwise."""
+    return principal.user if isinstance(principal, Person) else None
 
 
 async def _set(

@@ -119,6 +119,11 @@ def describe(principal: Principal) -> str:
     return f"worker:{principal.name}"
 
 
+def same_hands(before: str | None, principal: Principal) -> bool:
+    """Whether the caller is who did the step before, whatever roles they acted in (four eyes)."""
+    return before is not None and before.rpartition(":")[2] == describe(principal).rpartition(":")[2]
+
+
 async def write(db: BaseDBAsyncClient, facts: list[Fact], sealers: Mapping[UUID, Sealer]) -> None:
     """Seal and insert facts, in their order, inside the caller's transaction.
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from compliance import ids
-from compliance.act import Act, View
+from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
 from compliance.vocabulary import (
@@ -28,6 +28,7 @@ ASK_LAPSES_AFTER = timedelta(minutes=60)
 NO_ASKING_AFTER_A_NO = timedelta(days=90)
 """What every notice promises; a rejection is at most `ASK_LAPSES_AFTER` younger than its request."""
 LIST_MAX = 500
+LIVE = ("active", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,12 @@ class NoticeChanged(Refusal):
     status, code, title = 409, "notice_changed", "The notice is not the one that was shown"
 
 
+class AlreadyAsked(Refusal):
+    """The person has not answered the request before."""
+
+    status, code, title = 409, "already_asked", "This person was asked and has not answered yet"
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a partner asks a person for."""
@@ -107,7 +114,8 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
     _refuse_too_wide(wanted, offered)
     if wanted.user and not isinstance(act.principal, Person):
         act.concern(wanted.user, None)
-        await _refuse_too_soon(act, wanted.user, wanted.recipient, wanted.purpose)
+        await _refuse_too_soon(act, wanted.user, wanted.recipient, wanted.bureau, wanted.purpose)
+        await _refuse_second_ask(act, wanted, wanted.user)
     notice = notices.current(wanted.purpose, Language.EN)
     row = await GrantRow.create(
         id=ids.ordered_id(),
@@ -134,16 +142,39 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
     return row
 
 
-async def _refuse_too_soon(act: Act, user: UserId, recipient: UUID, purpose: str) -> None:
-    if await rejected_lately(act, user, recipient, purpose):
+async def _refuse_too_soon(
+    act: Act, user: UserId, recipient: UUID, bureau: UUID | None, purpose: str
+) -> None:
+    if await rejected_lately(act, user, recipient, bureau, purpose):
         raise AskedTooSoon("respect the no; ask again no sooner than 90 days after it")
 
 
-async def rejected_lately(at: Act | View, user: UserId, recipient: UUID, purpose: str) -> bool:
-    """Whether the person said no to this recipient and purpose within the last 90 days."""
+async def _refuse_second_ask(act: Act, wanted: Ask, user: UserId) -> None:
+    """One ask at a time: many open ones would bury what a person has to see."""
+    waiting = GrantRow.filter(
+        user_id=user,
+        recipient=wanted.recipient,
+        bureau=wanted.bureau,
+        purpose=wanted.purpose,
+        state="requested",
+        requested_at__gt=act.now - ASK_LAPSES_AFTER,
+    )
+    if await waiting.using_db(act.db).exists():
+        raise AlreadyAsked("wait for the person's answer, or until the request lapses after an hour")
+
+
+async def rejected_lately(
+    at: Act | View, user: UserId, recipient: UUID, bureau: UUID | None, purpose: str
+) -> bool:
+    """Whether the person said no to this recipient (through this bureau) and purpose within the last 90 days."""
     since = at.now - NO_ASKING_AFTER_A_NO - ASK_LAPSES_AFTER
     said_no = GrantRow.filter(
-        user_id=user, recipient=recipient, purpose=purpose, state="rejected", requested_at__gt=since
+        user_id=user,
+        recipient=recipient,
+        bureau=bureau,
+        purpose=purpose,
+        state="rejected",
+        requested_at__gt=since,
     )
     return await said_no.using_db(at.db).exists()
 
@@ -192,13 +223,20 @@ async def approve(
         raise Unacceptable("choose among the categories that were asked for", fault)
     if shown not in (None, notices.current(Purpose(row.purpose), language).sha256):
         raise NoticeChanged("read the notice that is in force now, then answer")
-    await _refuse_too_soon(act, person.user, row.recipient, row.purpose)
+    await _refuse_too_soon(act, person.user, row.recipient, row.bureau, row.purpose)
     return await _give(act, row, person, categories, language)
 
 
-async def give(act: Act, wanted: Ask, language: Language, *, offered: Categories) -> tuple[GrantRow, str]:
-    """The person gives a grant of their own accord, in the step that needs it (applying, picking a lender)."""
+async def give(
+    act: Act, wanted: Ask, language: Language, *, offered: Categories, shown: str | None = None
+) -> tuple[GrantRow, str]:
+    """The person gives a grant of their own accord, in the step that needs it (applying, picking a lender).
+
+    `shown` is the hash of the notice they saw; another one in force is refused.
+    """
     person = _person(act)
+    if shown not in (None, notices.current(wanted.purpose, language).sha256):
+        raise NoticeChanged("read the notice that is in force now, then answer")
     row = await ask(act, wanted, offered=offered)
     return await _give(act, row, person, wanted.categories, language)
 
@@ -253,10 +291,10 @@ async def _supersede(act: Act, row: GrantRow, user: UserId) -> None:
         recipient=row.recipient,
         bureau=row.bureau,
         purpose=row.purpose,
-        state__in=["active", "paused"],
+        state__in=LIVE,
     )
     for old in await live.using_db(act.db).select_for_update():
-        await _end(act, old, user, by="person", code="superseded")
+        await _end(act, old, by="person", code="superseded")
 
 
 async def reject(act: Act, grant: GrantId) -> GrantRow:
@@ -284,18 +322,55 @@ async def withdraw(act: Act, grant: GrantId) -> GrantRow:
     """
     person = _person(act)
     row = await _locked(act, grant)
+    await act.tick()
     act.concern(person.user, grant)
     if row.state == "ended":
         act.record("grant_withdrawn_again", {}, person=person.user, grant=grant, partner=_tenant(row))
         return row
     if row.user_id != person.user or row.state not in ("active", "paused"):
         raise GrantNotOpen("only a consent that was given can be withdrawn")
-    await _end(act, row, person.user, by="person", code="withdrawn")
+    await _end(act, row, by="person", code="withdrawn")
     await receipts.issue(act, row, subject=await _names(act, row, person.user))
     return row
 
 
-async def _end(act: Act, row: GrantRow, user: UserId, *, by: str, code: str) -> None:
+async def withdraw_all(act: Act) -> int:
+    """The person ends every grant they have, in one act; returns how many. Records `everything_stopped`."""
+    person = _person(act)
+    live = await GrantRow.filter(user_id=person.user, state__in=LIVE).using_db(act.db).order_by("id")
+    for row in live:
+        await withdraw(act, GrantId(row.id))
+    act.record("everything_stopped", {"count": len(live)}, person=person.user)
+    return len(live)
+
+
+async def any_expired(upkeep: Upkeep) -> bool:
+    """Whether there is anything for `end_expired` to do."""
+    rows = await upkeep.db.execute_query_dict(
+        "select 1 from consent_grant where state in ('active', 'paused') and expires_at <= $1 limit 1",
+        [upkeep.now],
+    )
+    return bool(rows)
+
+
+async def end_expired(act: Act, limit: int) -> int:
+    """Record the end of grants whose period is over and run what ends with them; returns how many.
+
+    Expiry took effect by the clock before; this is the job that takes back what was already handed out.
+    """
+    rows = await act.db.execute_query_dict(
+        """select id from consent_grant where state in ('active', 'paused') and expires_at <= $1
+           order by expires_at limit $2 for update skip locked""",
+        [act.now, limit],
+    )
+    for found in rows:
+        row = await GrantRow.get(id=found["id"], using_db=act.db)
+        await _end(act, row, by="period", code="expired")
+    act.record("expired_grants_ended", {"count": len(rows)})
+    return len(rows)
+
+
+async def _end(act: Act, row: GrantRow, *, by: str, code: str) -> None:
     row.state, row.ended_by, row.ended_code, row.ended_at = "ended", by, code, act.now
     await row.save(using_db=act.db, update_fields=["state", "ended_by", "ended_code", "ended_at"])
     user, grant = UserId(user_of(row)), GrantId(row.id)
@@ -349,8 +424,10 @@ async def find(view: View | Act, grant: GrantId) -> GrantRow:
 
 
 async def mine(view: View, user: UserId) -> list[GrantRow]:
-    """A person's grants, newest first."""
-    return await GrantRow.filter(user_id=user).using_db(view.db).order_by("-requested_at").limit(LIST_MAX)
+    """A person's grants: all that live, then the newest of the others."""
+    all_of_them = GrantRow.filter(user_id=user).using_db(view.db)
+    live = await all_of_them.filter(state__in=LIVE).order_by("-given_at")
+    return live + await all_of_them.exclude(state__in=LIVE).order_by("-requested_at").limit(LIST_MAX)
 
 
 def state_now(row: GrantRow, now: datetime) -> tuple[str, str | None]:

@@ -70,11 +70,12 @@ async def _bring_batch(act: Act, batch: list[NewPerson]) -> dict[str, UserId]:
 
 async def pseudonym(act: Act, user: UserId, partner: PartnerId) -> Pseudonym:
     """What `partner` knows this person by; made at the first need. The act is the person's own or the platform's."""
-    row = await PseudonymRow.filter(user_id=user, partner=partner).using_db(act.db).first()
-    if row is None:
-        row = await PseudonymRow.create(
-            id=ids.random_id(), user_id=user, partner=partner, made_at=act.now, using_db=act.db
-        )
+    await act.db.execute_query(
+        """insert into consent_pseudonym (id, user_id, partner, made_at) values ($1, $2, $3, $4)
+           on conflict (user_id, partner) do nothing""",
+        [ids.random_id(), user, partner, act.now],
+    )
+    row = await PseudonymRow.get(user_id=user, partner=partner, using_db=act.db)
     return Pseudonym(row.id)
 
 

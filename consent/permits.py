@@ -229,14 +229,30 @@ async def still_permitted(act: Act, stored: Stored) -> None:
     if stored.person is None or stored.grant is None or not isinstance(act.principal, PartnerClient):
         return
     rows = await act.db.execute_query_dict(
-        """select g.state, g.ended_code, g.expires_at, null::int as calls, null::int as calls_per_month
-           from consent_grant g where g.id = $1 for no key update""",
+        """select g.state, g.ended_code, g.expires_at, g.purpose, null::int as calls, null::int as calls_per_month,
+                  p.born_on, p.objected_to_prescreen_at
+           from consent_grant g join consent_person p on p.id = g.user_id where g.id = $1 for no key update of g""",
         [stored.grant],
     )
     if not rows:
         raise NotFound
-    if rows[0]["state"] != "requested":  # a request's own answer may be repeated while it waits
-        _refuse_unless_live(rows[0], act.now, count=False)
+    row = rows[0]
+    if row["state"] == "requested":  # a request's own answer may be repeated while it waits
+        return
+    _refuse_unless_live(row, act.now, count=False)
+    _refuse_unless_of_age(row["born_on"], act.now)
+    if row["purpose"] == Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
+        raise UserObjected("take the person off your lists")
+
+
+async def bureau_of(act: Act, grant: GrantId) -> tuple[PartnerId, PartnerId | None]:
+    """Whom a grant of the caller's is for, and the bureau that relays, where one does."""
+    rows = await act.db.execute_query_dict(
+        "select recipient, bureau from consent_grant where id = $1", [grant]
+    )
+    if not rows:
+        raise NotFound
+    return PartnerId(rows[0]["recipient"]), PartnerId(rows[0]["bureau"]) if rows[0]["bureau"] else None
 
 
 def own_permit(act: Act) -> OwnPermit:

@@ -8,7 +8,9 @@ from compliance import ids
 from compliance.act import Act, View
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import Language, PartnerId, PartnerKind
+from consent.permits import BUSINESS_ZONE
 from partners.tables import PartnerRow
+from scoring import release
 
 PARTNERS_MAX = 1_000
 LENDERS = frozenset({PartnerKind.BANK, PartnerKind.CONSUMER_FINANCE, PartnerKind.MICROLENDER})
@@ -83,6 +85,11 @@ def _named(rows: list[PartnerRow]) -> dict[PartnerId, Mapping[Language, str]]:
     return {PartnerId(row.id): {Language.ZH_CN: row.name_zh, Language.EN: row.name_en} for row in rows}
 
 
+def is_licensed(row: PartnerRow, day: date) -> bool:
+    """Whether the institution's licence is valid on a day."""
+    return row.licence_from <= day < row.licence_until
+
+
 async def relayed_for(act: Act, recipient: str) -> PartnerId:
     """The lender that the calling bureau names; refuses callers that are no bureau."""
     caller = await find(act, act.tenant)
@@ -91,4 +98,9 @@ async def relayed_for(act: Act, recipient: str) -> PartnerId:
         return PartnerId(caller.id)
     if caller.kind != PartnerKind.CREDIT_BUREAU:
         raise NotARelay("leave `recipient` out: it is yours to use only if you are a licensed bureau")
+    today = act.now.astimezone(BUSINESS_ZONE).date()
+    if PartnerKind(named.kind) not in LENDERS or named.suspended_at or not is_licensed(named, today):
+        raise NotARelay("this institution can be given nothing now")
+    if not await release.is_open(act, PartnerId(named.id), PartnerId(caller.id)):
+        raise NotARelay("no relay from you to this lender is recorded")
     return PartnerId(named.id)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from compliance import ids
+from compliance import facts, ids
 from compliance.act import Act, View
 from compliance.canonical import digest
 from compliance.database import ground
@@ -68,26 +68,43 @@ async def register(act: Act, digest_of_model: str) -> ModelRow:
     return row
 
 
-async def validate(act: Act, row: ModelRow) -> None:
+async def validate(act: Act, model: UUID) -> ModelRow:
     """Another person than the developer has checked the card; a card with an obstacle cannot pass."""
+    row = await _locked(act, model)
+    if row.state != "candidate":
+        raise NotPromotable(f"the model is {row.state}: only a candidate is validated")
     _refuse_same(act, row.registered_by)
     obstacles = model_card.obstacles(row.card)
     if obstacles:
         raise NotPromotable(f"the model card shows: {', '.join(obstacles)}")
     row.state, row.validated_by = "validated", describe(act.principal)
-    await row.save(using_db=act.db)
-    act.record("model_validated", {"model": ids.public("mdl", row.id), "card": digest(json.dumps(row.card))})
+    await row.save(using_db=act.db, update_fields=["state", "validated_by"])
+    act.record("model_validated", {"model": ids.public("mdl", row.id), "card": digest(row.card)})
+    return row
 
 
-async def promote(act: Act, row: ModelRow) -> None:
-    """Approve (four eyes) and put in use; the model in use before retires in the same act."""
-    if row.state not in ("validated", "approved", "retired"):
+async def promote(act: Act, model: UUID) -> ModelRow:
+    """Approve (a third person) and put in use; the model in use before retires in the same act."""
+    row = await _locked(act, model)
+    if row.state not in ("validated", "retired"):
         raise NotPromotable("the model has not been validated")
-    _refuse_same(act, row.validated_by)
-    await ModelRow.filter(product=row.product, state="champion").using_db(act.db).update(state="retired")
+    _refuse_same(act, row.registered_by, row.validated_by)
+    before = await ModelRow.filter(product=row.product, state="champion").using_db(act.db).first()
+    if before:
+        before.state = "retired"
+        await before.save(using_db=act.db, update_fields=["state"])
+        act.record("model_retired", {"model": ids.public("mdl", before.id)})
     row.state, row.approved_by = "champion", describe(act.principal)
-    await row.save(using_db=act.db)
+    await row.save(using_db=act.db, update_fields=["state", "approved_by"])
     act.record("model_promoted", {"model": ids.public("mdl", row.id), "digest": row.digest})
+    return row
+
+
+async def _locked(act: Act, model: UUID) -> ModelRow:
+    row = await ModelRow.filter(id=model).using_db(act.db).select_for_update().first()
+    if row is None:
+        raise NotFound
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,6 @@ async def find(at: Act | View, digest_of_model: str) -> ModelRow:
     return row
 
 
-def _refuse_same(act: Act, before: str | None) -> None:
-    if before == describe(act.principal):
+def _refuse_same(act: Act, *before: str | None) -> None:
+    if any(facts.same_hands(who, act.principal) for who in before):
         raise SamePerson("ask a colleague: each step is another person's")

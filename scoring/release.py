@@ -5,10 +5,11 @@ licensed bureau may supply it. A new installation starts with no channel until a
 one person and approved by another.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from compliance import ids
+from compliance import facts, ids
 from compliance.act import Act, View
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
@@ -16,6 +17,8 @@ from compliance.vocabulary import Channel, PartnerId
 from consent.permits import Permit, PopulationPermit
 from scoring.tables import LicenceRow
 
+Held = tuple[str, PartnerId | None, PartnerId | None]
+"""A licence in force: its kind, and of a relay the bureau and the lender."""
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -33,6 +36,14 @@ class SamePerson(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """A licensed bureau that passes evaluations on to one lender."""
+
+    bureau: PartnerId
+    lender: PartnerId
+
+
+@dataclass(frozen=True, slots=True)
 class Released(Generic[T]):
     """An evaluation that may be shown, and the channel it leaves by. Only `release_evaluation` makes one."""
 
@@ -44,43 +55,61 @@ class Released(Generic[T]):
         return Released(kept, self.channel)
 
 
-async def release_evaluation(act: Act, permit: Permit | PopulationPermit, evaluation: T) -> Released[T]:
-    """Let an evaluation out by the channel that is lawful now, or refuse."""
-    found = channel(await _held(act), permit.bureau)
+async def release_evaluation(
+    act: Act, permit: Permit | PopulationPermit, evaluate: Callable[[], Awaitable[T]]
+) -> Released[T]:
+    """Evaluate and let it out by the channel that is lawful now, or refuse before anything is read or computed."""
+    return Released(
+        channel=await refuse_unless_open(act, permit.recipient, permit.bureau), value=await evaluate()
+    )
+
+
+async def refuse_unless_open(at: Act | View, recipient: PartnerId, bureau: PartnerId | None) -> Channel:
+    """The channel that is lawful towards a recipient now; refuses where there is none."""
+    found = channel(await _held(at), recipient, bureau)
     if found is Channel.NONE:
         raise NoLawfulChannel(
             "ask through a licensed credit bureau that relays, or wait for a recorded licence"
         )
-    return Released(evaluation, found)
+    return found
 
 
-async def is_open(at: Act | View, bureau: PartnerId | None) -> bool:
-    """Whether any evaluation could leave directly (or through this bureau) now."""
-    return channel(await _held(at), bureau) is not Channel.NONE
+async def is_open(at: Act | View, recipient: PartnerId, bureau: PartnerId | None) -> bool:
+    """Whether any evaluation could leave to a recipient now, directly or through this bureau."""
+    return channel(await _held(at), recipient, bureau) is not Channel.NONE
 
 
-async def _held(at: Act | View) -> frozenset[tuple[str, PartnerId | None]]:
+async def _held(at: Act | View) -> frozenset[Held]:
     rows = await at.db.execute_query_dict(
-        "select kind, bureau from scoring_licence where approved_at is not null and removed_at is null"
+        "select kind, bureau, lender from scoring_licence where approved_at is not null and removed_at is null"
     )
-    return frozenset((r["kind"], r["bureau"]) for r in rows)
+    return frozenset((r["kind"], r["bureau"], r["lender"]) for r in rows)
 
 
-def channel(held: frozenset[tuple[str, PartnerId | None]], bureau: PartnerId | None) -> Channel:
-    """Which channel is lawful, from the licences held now and the bureau that the grant names."""
+def channel(held: frozenset[Held], recipient: PartnerId, bureau: PartnerId | None) -> Channel:
+    """Which channel is lawful, from the licences held now and the bureau that the grant names.
+
+    A relay is recorded for one bureau and one lender.
+    """
     if bureau is not None:
-        return Channel.LICENSED_BUREAU_RELAY if ("relay", bureau) in held else Channel.NONE
-    return Channel.OPERATOR_LICENSED if ("operator", None) in held else Channel.NONE
+        return Channel.LICENSED_BUREAU_RELAY if ("relay", bureau, recipient) in held else Channel.NONE
+    return Channel.OPERATOR_LICENSED if ("operator", None, None) in held else Channel.NONE
 
 
 async def record_licence(
-    act: Act, *, text_zh: str, text_en: str, fictional: bool, bureau: PartnerId | None = None
+    act: Act,
+    *,
+    text_zh: str,
+    text_en: str,
+    fictional: bool,
+    relay: Relay | None = None,
 ) -> LicenceRow:
-    """Record the operator's licence, or a bureau's relay; it counts once another person approves it."""
+    """Record the operator's licence, or a bureau's relay to a lender; it counts once another person approves it."""
     row = await LicenceRow.create(
         id=ids.ordered_id(),
-        kind="relay" if bureau else "operator",
-        bureau=bureau,
+        kind="relay" if relay else "operator",
+        bureau=relay.bureau if relay else None,
+        lender=relay.lender if relay else None,
         text_zh=text_zh,
         text_en=text_en,
         fictional=fictional,
@@ -94,7 +123,7 @@ async def record_licence(
 
 async def approve_licence(act: Act, licence: LicenceRow) -> None:
     """The second pair of eyes."""
-    if licence.recorded_by == describe(act.principal):
+    if facts.same_hands(licence.recorded_by, act.principal):
         raise SamePerson("ask a colleague to approve what you recorded")
     licence.approved_by, licence.approved_at = describe(act.principal), act.now
     await licence.save(using_db=act.db)

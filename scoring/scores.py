@@ -10,6 +10,7 @@ from compliance import facts, ids
 from compliance.act import Act
 from compliance.canonical import digest
 from compliance.refusals import NotFound
+from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import Categories, Category, GrantId, PartnerId, Purpose, UserId
 from consent import endings, permits
 from consent.permits import Permit
@@ -40,16 +41,19 @@ async def issue(
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
-    held = await population.read(act, permitted, scorer)
-    evaluation = scorer.evaluate(held.values, held.evidence, permitted.categories)
-    released = await release.release_evaluation(act, permitted, evaluation)
-    return released.as_kept(await _keep(act, permitted, model, held, released, answer))
+
+    async def evaluate() -> tuple[Held, Evaluation]:
+        held = await population.read(act, permitted, scorer)
+        return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
+
+    released = await release.release_evaluation(act, permitted, evaluate)
+    return released.as_kept(await _keep(act, permitted, model, released, answer))
 
 
 async def _keep(
-    act: Act, permitted: Permit, model: InUse, held: Held, released: Released[Evaluation], answer: Answer
+    act: Act, permitted: Permit, model: InUse, released: Released[tuple[Held, Evaluation]], answer: Answer
 ) -> ScoreRow:
-    evaluation, score = released.value, ids.ordered_id()
+    (held, evaluation), score = released.value, ids.ordered_id()
     categories = registry.scorer(model.digest).categories
     fact = act.record(
         "score_issued",
@@ -123,11 +127,22 @@ async def show(act: Act, score: UUID) -> Released[ScoreRow]:
     )
     if permitted.grant != row.grant_id:
         raise permits.ConsentWithdrawn("the consent that this score rested on has ended")
-    released = await release.release_evaluation(act, permitted, row)
+
+    async def kept() -> ScoreRow:
+        return row
+
+    released = await release.release_evaluation(act, permitted, kept)
     act.record(
         "score_shown", {"score": ids.public("scr", row.id)}, person=permitted.user, grant=permitted.grant
     )
     return released
+
+
+@check_on_replay
+async def still_releasable(act: Act, stored: Stored) -> None:
+    """An old answer that holds a score is given again only while a channel is open for it."""
+    if act.purpose is PURPOSE and stored.grant is not None:
+        await release.refuse_unless_open(act, *await permits.bureau_of(act, stored.grant))
 
 
 async def replay(act: Act, score: UUID) -> tuple[int, int]:

@@ -64,6 +64,7 @@ class LicenceRow(Model):
     id = fields.UUIDField(primary_key=True)
     kind = fields.TextField()
     bureau = fields.UUIDField(null=True)
+    lender = fields.UUIDField(null=True)
     text_zh = fields.TextField()
     text_en = fields.TextField()
     fictional = fields.BooleanField()

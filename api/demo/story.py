@@ -129,7 +129,8 @@ async def _licence(story: Story, bank: BankSoftware, pseudonym: str, user: UserI
     expect(await bank.call("POST", "/v1/scores", score_request(story, pseudonym)), 403, "no_lawful_channel")
     story.tell.step("the fictional licence is removed: the direct call is refused", "403 no_lawful_channel")
     bureau = story.bank(catalogue.BEACON)
-    await world.record_licence(story.world.team, story.world.partners[catalogue.BEACON])
+    lender, relay = story.world.partners[catalogue.HARBOUR], story.world.partners[catalogue.BEACON]
+    await world.record_licence(story.world.team, lender, relay)
     grant = await ask(story, bureau, "credit_assessment", recipient=story.partner(catalogue.HARBOUR))
     await approve(story, await story.browser(user), grant["id"])
     known = expect(await bureau.call("GET", f"/v1/grants/{grant['id']}"), 200)["user"]
@@ -139,7 +140,7 @@ async def _licence(story: Story, bank: BankSoftware, pseudonym: str, user: UserI
         "the same score through a licensed bureau that relays",
         f"{score['points']} points, {score['channel']}",
     )
-    await world.record_licence(story.world.team)
+    await world.record_licence(story.world.team, lender)
     expect(await bank.call("POST", "/v1/scores", score_request(story, pseudonym)), 201)
     story.tell.step("two people record the fictional licence again: the direct call works", "201")
 

@@ -28,6 +28,7 @@ from scoring import behaviour, development, population, registry, release, synth
 from scoring.behaviour import Behaviour
 from scoring.development import Developed
 from scoring.features import Matrix
+from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
 
 DEMO = Worker("demo")
@@ -126,10 +127,10 @@ async def _model(settings: Settings, team: Team, read: Behaviour, tell: Tell) ->
         row = await registry.register(act, developed.artifact.digest)
     if row.state == "candidate":
         async with open_act(team.validator, Purpose.MODEL_DEVELOPMENT) as act:
-            await registry.validate(act, row)
+            row = await registry.validate(act, row.id)
     if row.state != "champion":
         async with open_act(team.officer, Purpose.MODEL_DEVELOPMENT) as act:
-            await registry.promote(act, row)
+            await registry.promote(act, row.id)
     return developed, registry.scorer(developed.artifact.digest)
 
 
@@ -151,20 +152,21 @@ async def _partners(
             async with open_act(team.manager, None) as act:
                 period = {"open_from": catalogue.SINCE, "open_until": catalogue.UNTIL}
                 await products.publish(act, found[offered.partner], offered.terms, offered.names, **period)
-    await record_licence(team)
+    await record_licence(team, found[catalogue.HARBOUR])
     return found, keys
 
 
-async def record_licence(team: Team, relay: PartnerId | None = None) -> None:
+async def record_licence(team: Team, lender: PartnerId, bureau: PartnerId | None = None) -> None:
     """Record the plainly fictional licence (or a bureau's relay) by one person, and approve it by another."""
+    relay = Relay(bureau, lender) if bureau else None
     zh, en = (
         (catalogue.RELAY_ZH, catalogue.RELAY_EN) if relay else (catalogue.LICENCE_ZH, catalogue.LICENCE_EN)
     )
     async with open_view(team.manager) as view:
-        if await release.is_open(view, relay):
+        if await release.is_open(view, lender, bureau):
             return
     async with open_act(team.manager, None) as act:
-        licence = await release.record_licence(act, text_zh=zh, text_en=en, fictional=True, bureau=relay)
+        licence = await release.record_licence(act, text_zh=zh, text_en=en, fictional=True, relay=relay)
     async with open_act(team.officer, None) as act:
         await release.approve_licence(act, licence)
 

@@ -40,7 +40,7 @@ create index on api_spent (expires_at);
 
 grant select on api_client, api_staff to xinqiao_upkeep, xinqiao_platform;
 grant insert, update on api_client, api_staff to xinqiao_platform;
-grant insert, select on api_link, api_session to xinqiao_upkeep;
+grant insert, select, delete on api_link, api_session to xinqiao_upkeep;
 grant update (used_at) on api_link to xinqiao_upkeep;
 grant update (ended_at) on api_session to xinqiao_upkeep;
 grant select, insert, delete on api_spent to xinqiao_upkeep;

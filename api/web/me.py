@@ -86,13 +86,8 @@ async def own_proof(request: AnyRequest, fact_id: FromPath[str]) -> Response[str
 async def stop_everything(request: AnyRequest) -> Redirect:
     """Withdraw every consent in one act."""
     await forms.read(request)
-    user = person_of(request).user
-    async with request_view(request) as view:
-        live = [row for row in await grants.mine(view, user) if row.state in ("active", "paused")]
-    if live:
-        async with request_act(request) as act:
-            for row in live:
-                await grants.withdraw(act, GrantId(row.id))
+    async with request_act(request) as act:
+        await grants.withdraw_all(act)
     return page.go(request, "/me/stopped")
 
 

@@ -64,6 +64,7 @@ create unique index consent_grant_live on consent_grant (user_id, recipient, pur
     where state in ('active', 'paused');
 create index on consent_grant (user_id, recipient, purpose, requested_at);
 create index on consent_grant (recipient, purpose) where state = 'active';
+create index on consent_grant (expires_at) where state in ('active', 'paused');
 
 -- How often a grant was used in a calendar month of the business zone.
 create table consent_use (
@@ -109,16 +110,30 @@ grant insert on consent_notice to xinqiao_platform;
 
 alter table consent_grant enable row level security;
 alter table consent_grant force row level security;
-create policy of_partner on consent_grant to xinqiao_partner
-    using (recipient = (select app_partner()) or bureau = (select app_partner()))
-    with check (recipient = (select app_partner()) or bureau = (select app_partner()));
+create policy of_partner on consent_grant for select to xinqiao_partner
+    using (recipient = (select app_partner()) or bureau = (select app_partner()));
+-- A partner asks; it never gives, and never changes what a person gave. The update is for the row lock alone.
+create policy asked_by_partner on consent_grant for insert to xinqiao_partner with check (
+    (recipient = (select app_partner()) or bureau = (select app_partner())) and state = 'requested' and given_at is null);
+create policy locked_by_partner on consent_grant for update to xinqiao_partner
+    using (recipient = (select app_partner()) or bureau = (select app_partner())) with check (false);
 -- A request that nobody has answered yet belongs to whoever holds its unguessable id.
 create policy of_person on consent_grant to xinqiao_person
     using (user_id = (select app_person()) or (user_id is null and state = 'requested'))
     with check (user_id = (select app_person()));
 create policy of_platform on consent_grant to xinqiao_platform using (true) with check (true);
-grant select, insert, update (state, ended_by, ended_code, ended_at) on consent_grant to xinqiao_partner;
+grant select, insert, update (data_life_days) on consent_grant to xinqiao_partner;
 grant select, insert, update on consent_grant to xinqiao_person, xinqiao_platform;
+
+create function consent_stays_ended() returns trigger language plpgsql as $$
+begin
+    if old.state in ('ended', 'rejected') and new.state <> old.state then
+        raise exception 'a grant that is % stays so', old.state using errcode = '23001';
+    end if;
+    return new;
+end $$;
+create trigger ended_stays_ended before update on consent_grant
+    for each row execute function consent_stays_ended();
 
 alter table consent_use enable row level security;
 alter table consent_use force row level security;

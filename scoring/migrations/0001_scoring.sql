@@ -59,7 +59,8 @@ create index on scoring_score (grant_id);
 create table scoring_licence (
     id uuid primary key,
     kind text not null check (kind in ('operator', 'relay')),
-    bureau uuid,                        -- of a relay
+    bureau uuid,                        -- of a relay,
+    lender uuid,                        -- and to whom
     text_zh text not null,
     text_en text not null,
     fictional boolean not null,
@@ -69,7 +70,8 @@ create table scoring_licence (
     approved_at timestamptz,
     removed_by text,
     removed_at timestamptz,
-    check (approved_by is null or approved_by <> recorded_by)
+    check (approved_by is null or approved_by <> recorded_by),
+    check ((kind = 'relay') = (bureau is not null and lender is not null))
 );
 
 grant select on scoring_model, scoring_licence to xinqiao_partner, xinqiao_person, xinqiao_platform;

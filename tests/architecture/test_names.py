@@ -50,7 +50,7 @@ def test_every_refusal_has_a_code_of_its_own():
     for refusal in refusals():
         assert re.fullmatch(r"[a-z][a-z0-9_]{2,60}", refusal.code), refusal
         assert 400 <= refusal.status < 600, refusal
-        assert refusal.title[0].isupper() and not refusal.title.endswith("."), refusal
+        assert re.fullmatch(r"[A-Z].*[^.]", refusal.title), refusal
         if "code" in vars(refusal):
             found.setdefault(refusal.code, []).append(refusal.__qualname__)
     assert {code: names for code, names in found.items() if len(names) > 1} == {}

@@ -126,7 +126,8 @@ async def test_python_and_sql_tell_the_same_story(owner, row):
         row._meta.db_table,
     )
     in_sql = {r["column_name"]: r["is_nullable"] == "YES" for r in rows}
-    in_python = {field.source or name: field.null for name, field in row._meta.fields_map.items()}
+    columns = row._meta.fields_db_projection.items()
+    in_python = {column: row._meta.fields_map[name].null for name, column in columns}
     assert in_python == in_sql
 
 

@@ -8,7 +8,7 @@ from support.world import DEVELOPER, OFFICER, VALIDATOR
 
 from compliance.act import open_act, open_view
 from compliance.refusals import NotFound
-from compliance.vocabulary import Purpose
+from compliance.vocabulary import Purpose, Staff, StaffRole
 from scoring import registry, training
 from scoring.manifest import CARD, ModelAltered
 from scoring.registry import NoModel, NotPromotable
@@ -26,7 +26,7 @@ async def candidate(ground):
 
 async def step(who, take, row) -> None:
     async with open_act(who, BUILDING) as act:
-        await take(act, row)
+        await take(act, row.id)
 
 
 async def state_of(owner, row) -> str:
@@ -49,12 +49,22 @@ async def test_a_model_is_in_use_after_three_people(candidate, owner):
     ]
 
 
-async def test_nobody_takes_two_steps_in_a_row(candidate, owner):
+async def test_a_model_in_use_is_not_validated_again(candidate, owner):
+    await step(VALIDATOR, registry.validate, candidate)
+    await step(OFFICER, registry.promote, candidate)
+    with pytest.raises(NotPromotable, match="champion"):
+        await step(OFFICER, registry.validate, candidate)
+    assert await state_of(owner, candidate) == "champion"
+
+
+async def test_nobody_takes_two_steps(candidate, owner):
     with pytest.raises(SamePerson):
         await step(DEVELOPER, registry.validate, candidate)
     await step(VALIDATOR, registry.validate, candidate)
     with pytest.raises(SamePerson):
         await step(VALIDATOR, registry.promote, candidate)
+    with pytest.raises(SamePerson):  # the developer, in another role
+        await step(Staff(DEVELOPER.staff, StaffRole.COMPLIANCE_OFFICER), registry.promote, candidate)
     assert await state_of(owner, candidate) == "validated"
 
 
@@ -67,7 +77,7 @@ async def test_an_unvalidated_model_is_not_promoted(candidate, owner):
 async def test_a_card_with_an_obstacle_stops_it(candidate, owner):
     card = json.loads(small_models.trained().files[CARD])
     card["slices"]["all"]["defaults"] = 3
-    candidate.card = card
+    await owner.execute("update scoring_model set card = $1", json.dumps(card))
     with pytest.raises(NotPromotable, match="insufficient_evidence"):
         await step(VALIDATOR, registry.validate, candidate)
     assert await state_of(owner, candidate) == "candidate"

@@ -18,14 +18,19 @@ from scoring import release
 from scoring.release import NoLawfulChannel, SamePerson
 
 ONE, OTHER = PartnerId(uuid4()), PartnerId(uuid4())
-HELD = st.frozensets(st.sampled_from([("operator", None), ("relay", ONE), ("relay", OTHER)]))
+BANK, RIVAL = PartnerId(uuid4()), PartnerId(uuid4())
+HELD = st.frozensets(
+    st.sampled_from(
+        [("operator", None, None), ("relay", ONE, BANK), ("relay", ONE, RIVAL), ("relay", OTHER, BANK)]
+    )
+)
 
 
 @given(HELD)
 def test_a_channel_rests_on_exactly_its_own_licence(held):
-    direct = Channel.OPERATOR_LICENSED if ("operator", None) in held else Channel.NONE
-    relayed = Channel.LICENSED_BUREAU_RELAY if ("relay", ONE) in held else Channel.NONE
-    assert (release.channel(held, None), release.channel(held, ONE)) == (direct, relayed)
+    direct = Channel.OPERATOR_LICENSED if ("operator", None, None) in held else Channel.NONE
+    relayed = Channel.LICENSED_BUREAU_RELAY if ("relay", ONE, BANK) in held else Channel.NONE
+    assert (release.channel(held, BANK, None), release.channel(held, BANK, ONE)) == (direct, relayed)
 
 
 async def licence(**changes):
@@ -38,7 +43,11 @@ async def released(client, person, recipient=None):
     async with open_act(client, SCORING) as act:
         permit = await permits.permit(act, person.user, SCORING, world.ALL, recipient=recipient)
         act.record("evaluated", {})
-        return await release.release_evaluation(act, permit, 42)
+        return await release.release_evaluation(act, permit, answer)
+
+
+async def answer():
+    return 42
 
 
 @pytest.mark.usefixtures("ground")
@@ -95,15 +104,16 @@ class TestGate:
         for bureau in (named, other):
             await world.granted(person, bureau, recipient=bank.partner, bureau=bureau.partner)
         await world.granted(person, bank)
-        await world.open_channel(named.partner)
+        await world.open_channel(named.partner, bank.partner)
         out = await released(named, person, bank.partner)
         assert out.channel is Channel.LICENSED_BUREAU_RELAY
         for client, recipient in ((other, bank.partner), (bank, None)):
             with pytest.raises(NoLawfulChannel):
                 await released(client, person, recipient)
         async with open_view(MANAGER) as view:
-            assert await release.is_open(view, named.partner)
-            assert not await release.is_open(view, None)
+            assert await release.is_open(view, bank.partner, named.partner)
+            assert not await release.is_open(view, other.partner, named.partner)
+            assert not await release.is_open(view, bank.partner, None)
 
     async def test_a_partner_cannot_give_itself_a_licence(self, owner):
         bank = await world.a_bank()

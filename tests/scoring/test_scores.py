@@ -202,7 +202,7 @@ async def test_through_a_relay_the_lender_is_the_recipient(bank, owner):
     await world.granted(person, bureau, recipient=bank.partner, bureau=bureau.partner)
     with pytest.raises(NoLawfulChannel):
         await world.scored(bureau, person, recipient=bank.partner)
-    await world.open_channel(bureau.partner)
+    await world.open_channel(bureau.partner, bank.partner)
     row = await world.scored(bureau, person, recipient=bank.partner)
     assert (row.partner, row.relay, row.channel) == (bank.partner, bureau.partner, "licensed_bureau_relay")
 

@@ -48,6 +48,7 @@ from consent.tables import GrantRow
 from partners import prescreens
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
+from scoring.release import Relay
 from scoring.scorer import Scorer
 
 ISSUER = "https://xinqiao.example"
@@ -88,17 +89,18 @@ async def put_model_in_use() -> Scorer:
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
         row = await registry.register(act, artifact.digest)
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
-        await registry.validate(act, row)
+        await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
-        await registry.promote(act, row)
+        await registry.promote(act, row.id)
     return registry.scorer(artifact.digest)
 
 
-async def open_channel(bureau: PartnerId | None = None) -> None:
-    """Record a licence (or a bureau's relay), and have it approved."""
+async def open_channel(bureau: PartnerId | None = None, lender: PartnerId | None = None) -> None:
+    """Record a licence (or a bureau's relay to a lender), and have it approved."""
+    relay = Relay(bureau, lender) if bureau and lender else None
     async with open_act(MANAGER, None) as act:
         licence = await release.record_licence(
-            act, text_zh="虚构", text_en="fictional", fictional=True, bureau=bureau
+            act, text_zh="虚构", text_en="fictional", fictional=True, relay=relay
         )
     async with open_act(OFFICER, None) as act:
         await release.approve_licence(act, licence)
