@@ -35,7 +35,7 @@ with found as (
            p.born_on, p.objected_to_prescreen_at
     from consent_grant g join consent_person p on p.id = g.user_id
     where g.user_id = $1 and g.recipient = $2 and g.purpose = $3 and g.bureau is not distinct from $4
-    order by g.state in ('active', 'paused') desc, g.requested_at desc
+    order by g.state in ('active', 'paused') desc, g.state = 'ended' desc, g.requested_at desc
     limit 1 for no key update of g
 ), used as (
     insert into consent_use (grant_id, month, calls, last_used_at)
