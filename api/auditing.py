@@ -1,11 +1,16 @@
 """What an auditor runs: verify the whole log, take a checkpoint away, compute an old score again."""
 
+import asyncio
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from api import running, telemetry
 from api.running import Standing
+from api.settings import Settings
 from compliance import database as databases
 from compliance import ids
 from compliance import verify as verifier
@@ -18,6 +23,13 @@ from scoring import scores
 
 AUDITOR = Worker("auditor")
 WHOLE, DAMAGED = 0, 1
+
+
+def run(settings: Settings, audit: Callable[[Standing], Coroutine[Any, Any, int]]) -> int:
+    """Run one audit on the installation, starting its database if nobody runs it yet."""
+    telemetry.set_up()
+    with running.standing(settings) as found:
+        return asyncio.run(audit(found))
 
 
 async def verify(found: Standing, against: str | None) -> int:

@@ -1,18 +1,16 @@
 """The command `xinqiao`: run the service, play the demo, verify the log, quote a loan."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from api import running, telemetry
 from api.settings import Settings, SettingUnusable, from_environment
+from compliance import postgres
 from compliance.database import AddressUnusable
 from compliance.migrate import MigrationRefused
 from compliance.postgres import PostgresFailed
@@ -24,6 +22,8 @@ USAGE_ERROR, FAILED = 2, 1
 
 def main() -> None:
     """Run one command; exits 0 when it succeeded, 1 when it did not, 2 when it was called wrongly."""
+    if os.environ.pop("XINQIAO_DIES_WITH_PARENT", None):
+        postgres.die_with_parent()
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:
@@ -59,11 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the API, the pages and the worker")
     serve.add_argument("--port", type=_port, default=8080)
     serve.add_argument("--workers", type=int, choices=range(1, 65), default=1, metavar="N")
-    serve.set_defaults(run=lambda a: running.serve(_settings(a.port), port=a.port, workers=a.workers))
+    serve.set_defaults(run=_serve)
 
-    commands.add_parser("worker", help="run the worker alone").set_defaults(
-        run=lambda _: running.work(from_environment())
-    )
+    commands.add_parser("worker", help="run the worker alone").set_defaults(run=_work)
 
     log = commands.add_parser("log", help="the tamper-evident log").add_subparsers(
         required=True, metavar="command"
@@ -125,33 +123,35 @@ def _demo(arguments: argparse.Namespace) -> int:
     )
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from api import running  # noqa: PLC0415 - keeps `xinqiao quote` quick
+
+    return running.serve(_settings(arguments.port), port=arguments.port, workers=arguments.workers)
+
+
+def _work(_: argparse.Namespace) -> int:
+    from api import running  # noqa: PLC0415 - as above
+
+    return running.work(from_environment())
+
+
 def _verify(arguments: argparse.Namespace) -> int:
-    from api import auditing  # noqa: PLC0415 - keeps `xinqiao quote` quick
+    from api import auditing  # noqa: PLC0415 - as above
 
     against = arguments.against.read_text() if arguments.against else None
-    with _standing() as settings:
-        return asyncio.run(auditing.verify(settings, against))
+    return auditing.run(from_environment(), lambda found: auditing.verify(found, against))
 
 
 def _checkpoint(_: argparse.Namespace) -> int:
     from api import auditing  # noqa: PLC0415 - as above
 
-    with _standing() as settings:
-        return asyncio.run(auditing.print_checkpoint(settings))
+    return auditing.run(from_environment(), auditing.print_checkpoint)
 
 
 def _replay(arguments: argparse.Namespace) -> int:
     from api import auditing  # noqa: PLC0415 - as above
 
-    with _standing() as settings:
-        return asyncio.run(auditing.replay(settings, arguments.score))
-
-
-@contextmanager
-def _standing() -> Iterator[running.Standing]:
-    telemetry.set_up()
-    with running.standing(from_environment()) as found:
-        yield found
+    return auditing.run(from_environment(), lambda found: auditing.replay(found, arguments.score))
 
 
 def _quote(arguments: argparse.Namespace) -> int:

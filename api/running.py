@@ -21,6 +21,8 @@ from compliance import postgres
 from compliance.database import Database
 
 KILL_AFTER_SECONDS = 10
+DIES_WITH_PARENT = "XINQIAO_DIES_WITH_PARENT"
+"""Set for the commands that we start ourselves: they end when we do, even when we are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,6 @@ def standing(settings: Settings) -> Iterator[Standing]:
 def serve(settings: Settings, *, port: int, workers: int) -> int:
     """Serve until told to stop; the worker runs in a process of its own and dies with us."""
     telemetry.set_up()
-    postgres.die_with_parent()
     with standing(settings), child("worker"):
         telemetry.log.info("serving", port=port)
         listen("api.app:from_worker", port=port, workers=workers)
@@ -74,7 +75,6 @@ def listen(factory: str, *, port: int, workers: int) -> None:
 def work(settings: Settings) -> int:
     """Run the worker until told to stop."""
     telemetry.set_up()
-    postgres.die_with_parent()
 
     async def stand_and_work(found: Standing) -> None:
         async with databases.opened(found.database, settings.home, settings.origin):
@@ -87,11 +87,12 @@ def work(settings: Settings) -> int:
 
 @contextmanager
 def child(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another `xinqiao` command in a process of its own, stopped when the block ends; `log` takes its lines."""
+    """Another `xinqiao` command in a process of its own, which ends with the block and dies with us; `log` takes its lines."""
     with ExitStack() as files:
         out = files.enter_context(log.open("ab")) if log else None
         command = [sys.executable, "-m", "api.cli", *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        environment = {**os.environ, DIES_WITH_PARENT: "1"}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
     try:
         yield process
     finally:

@@ -15,7 +15,7 @@ from compliance.canonical import Json
 from compliance.refusals import Fault
 from compliance.vocabulary import Language
 from partners import terms as loan_terms
-from partners.terms import EXACT, XIAOMI_2015, Charged, Limits, Method, Terms, TermsUnacceptable
+from partners.terms import EXACT, ORDINARY_LIMITS, Charged, Limits, Method, Terms, TermsUnacceptable
 
 ROOT_STEPS = 200
 ROOT_PRECISION = Decimal("1e-20")
@@ -84,7 +84,7 @@ class Schedule:
         return self.total_interest_minor + fees
 
 
-def schedule(terms: Terms, limits: Limits = XIAOMI_2015) -> Schedule:
+def schedule(terms: Terms, limits: Limits = ORDINARY_LIMITS) -> Schedule:
     """Lay out the instalments; what rounding leaves over falls into the last one.
 
     Equal principal: the principal divided by the number of instalments, rounded down. Equal instalment: the

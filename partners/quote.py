@@ -4,10 +4,10 @@ from decimal import Decimal
 
 from partners import loan_math
 from partners.loan_math import Formula, Instalment
-from partners.terms import EXACT, XIAOMI_2015, Fee, Limits, Terms
+from partners.terms import EXACT, ORDINARY_LIMITS, Fee, Limits, Terms
 
 
-def quote(terms: Terms, limits: Limits = XIAOMI_2015) -> dict[str, object]:
+def quote(terms: Terms, limits: Limits = ORDINARY_LIMITS) -> dict[str, object]:
     """Quote a loan: money as text with two decimals, rates as annual fractions with six.
 
     Fees, where there are any, appear in each row, as a list and in `total_cost`. Raises `TermsUnacceptable`.

@@ -73,7 +73,7 @@ class Limits:
         return self.instalments_min <= instalments <= self.instalments_max
 
 
-XIAOMI_2015 = Limits()
+ORDINARY_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)

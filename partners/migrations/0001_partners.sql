@@ -42,6 +42,8 @@ create table partners_prescreen (
     why_failed text,
     ready_at timestamptz
 );
+create index on partners_prescreen (partner);
+create index on partners_prescreen (made_at) where state = 'approved';
 create table partners_entry (
     id uuid primary key,
     prescreen uuid not null references partners_prescreen (id),
@@ -112,6 +114,7 @@ create table partners_referral (
     changed_at timestamptz not null
 );
 create index on partners_referral (grant_id);
+create index on partners_referral (partner, id);
 create index on partners_referral (next_try_at) where delivery in ('queued', 'sending', 'unknown');
 create table partners_referral_step (
     seq bigint generated always as identity primary key,

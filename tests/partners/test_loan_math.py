@@ -17,7 +17,7 @@ from compliance.vocabulary import Language
 from partners import loan_math
 from partners import quote as quotes
 from partners.loan_math import Formula, Schedule
-from partners.terms import XIAOMI_2015, Charged, Fee, Limits, Method, Terms, TermsUnacceptable
+from partners.terms import ORDINARY_LIMITS, Charged, Fee, Limits, Method, Terms, TermsUnacceptable
 
 FILE: dict[str, Any] = json.loads((Path(__file__).parent / "loan_vectors.json").read_text())
 VECTORS: list[dict[str, Any]] = FILE["vectors"]
@@ -496,7 +496,7 @@ def test_a_payment_that_repays_nothing_is_refused() -> None:
 def test_a_product_sets_its_own_limits() -> None:
     agreed = terms("10000.00", "2026-08-03", 12, INSTALMENT)
     with pytest.raises(TermsUnacceptable):
-        loan_math.schedule(agreed, XIAOMI_2015)
+        loan_math.schedule(agreed, ORDINARY_LIMITS)
     assert len(loan_math.schedule(agreed, Limits(instalments_max=12)).instalments) == 12
 
 
