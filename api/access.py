@@ -175,7 +175,7 @@ async def _once(request: AnyRequest, principal: Principal, wanted: Access) -> On
     if len(keys) > 1 or not 1 <= len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
         raise IdempotencyKeyUnusable(f"send one header with 1 to {KEY_LENGTH_MAX} visible ASCII characters")
     content = b"\x00".join((request.url.path.encode(), request.scope["query_string"], await request.body()))
-    return Once.of(principal, f"{request.method} {request.route_handler.handler_id}", key, content)
+    return Once.of(principal, f"{request.method} {request.scope['path_template']}", key, content)
 
 
 def every_route_declares_access(app: Litestar) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -135,7 +136,11 @@ async def run_next(act: Act, *, entries_min: int) -> PrescreenRow | None:
     row = await PrescreenRow.get(id=rows[0]["id"], using_db=act.db)
     partner = PartnerId(row.partner)
     permitted = await permits.population_permit(act, Purpose.PRESCREEN, partner, act.now)
-    chosen = await _choose(act, row, permitted) if len(permitted.grants) >= entries_min else []
+    chosen: list[UserId] = []
+    if len(permitted.grants) >= entries_min:
+        # Being chosen is an evaluation: it leaves by the lawful channel, or nobody's data are read.
+        released = await release.release_evaluation(act, permitted, partial(_choose, act, row, permitted))
+        chosen = released.value
     if len(chosen) < entries_min:
         row.state, row.why_failed = "failed", "too_few_people"
         act.record(
@@ -150,7 +155,7 @@ async def run_next(act: Act, *, entries_min: int) -> PrescreenRow | None:
 
 
 async def _choose(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> list[UserId]:
-    """Who meets the criteria, best first where the cap cuts; being chosen is an evaluation, so it must be released."""
+    """Who meets the criteria, best first where the cap cuts."""
     scorer = registry.scorer((await registry.champion(act)).digest)
     everybody = await population.read_everybody(act, permitted, scorer)
     points = scorer.evaluate_many(
@@ -162,8 +167,7 @@ async def _choose(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> l
     eligible = _eligible(tree, columns, known, everybody) & (points != NO_ANSWER)
     places = np.flatnonzero(eligible)
     best = places[np.lexsort((places, -points[places].astype(np.int32)))][: row.cap]
-    released = await release.release_evaluation(act, permitted, [everybody.users[i] for i in best])
-    return released.value
+    return [everybody.users[i] for i in best]
 
 
 def _columns(
