@@ -8,7 +8,11 @@ from typing import Any, Literal
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Message
+from litestar.types import Scope as ASGIScope
 
 from api import sessions
 from api.oauth import pipeline
@@ -89,9 +93,27 @@ async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler:
         await _demand_scope(principal, wanted)
     else:
         principal = await sessions.signed_in(request, wanted.kind)
+        if isinstance(handler, HTTPRouteHandler):
+            _demand_json(request, handler)
         if isinstance(principal, Staff) and principal.role not in wanted.roles:
             await _refuse(principal, wanted, RoleMissing("ask a colleague who has the role"))
     connection.scope["principal"] = principal  # type: ignore[typeddict-unknown-key]
+
+
+def _demand_json(request: AnyRequest, handler: HTTPRouteHandler) -> None:
+    """What a person's session is asked to change comes as JSON, which no other site's form can send."""
+    if request.method != "POST" or not handler.resolve_include_in_schema():
+        return
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if has_body and request.content_type[0] != "application/json":
+        raise HTTPException("send application/json", status_code=415)
+
+
+async def keep_private(message: Message, scope: ASGIScope) -> None:
+    """Before an answer leaves: nothing that was said to somebody is kept by a cache, unless its route says so."""
+    if message["type"] == "http.response.start" and "principal" in scope:
+        headers = MutableScopeHeaders.from_message(message)
+        headers.setdefault("Cache-Control", "no-store")
 
 
 async def _demand_scope(principal: PartnerClient, wanted: Access) -> None:

@@ -1,6 +1,7 @@
 """Put the pieces together."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from api import access, telemetry
 from api.oauth import endpoints
 from api.settings import Settings, from_environment
-from api.v1 import applications, grants, health, log, me, outcomes, prescreens, referrals, scores
+from api.v1 import applications, grants, health, log, me, outcomes, prescreens, products, referrals, scores
 from api.web import (
     ask,
     console,
@@ -34,6 +35,7 @@ from compliance.database import Database
 NOUNS = {
     "Consent": grants,
     "Scores": scores,
+    "Products": products,
     "Lists": prescreens,
     "Referrals": referrals,
     "Outcomes": outcomes,
@@ -62,6 +64,7 @@ def create_app(settings: Settings, database: Database) -> Litestar:
     app = Litestar(
         ROUTES,
         guards=[access.demand_access],
+        before_send=[access.keep_private],
         exception_handlers=failures.HANDLERS,
         lifespan=[standing],
         state=State({"settings": settings}),
@@ -76,7 +79,8 @@ def create_app(settings: Settings, database: Database) -> Litestar:
 
 def from_worker() -> Litestar:
     """What each server worker calls; it starts no database, and dies with the process that does."""
-    postgres.die_with_parent()
+    # Killed, not asked: only the parent would put an end to waiting for calls in flight.
+    postgres.die_with_parent(int(os.environ["XINQIAO_PARENT"]), signal.SIGKILL)
     telemetry.set_up()
     settings = from_environment()
     database = settings.database or databases.embedded(Path(os.environ["XINQIAO_SOCKETS"]))

@@ -22,8 +22,8 @@ USAGE_ERROR, FAILED = 2, 1
 
 def main() -> None:
     """Run one command; exits 0 when it succeeded, 1 when it did not, 2 when it was called wrongly."""
-    if os.environ.pop("XINQIAO_DIES_WITH_PARENT", None):
-        postgres.die_with_parent()
+    if parent := os.environ.pop("XINQIAO_PARENT", None):
+        postgres.die_with_parent(int(parent))
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from compliance import postgres
 from compliance.database import Database
 
 KILL_AFTER_SECONDS = 10
-DIES_WITH_PARENT = "XINQIAO_DIES_WITH_PARENT"
-"""Set for the commands that we start ourselves: they end when we do, even when we are killed."""
+RESTART_AFTER_SECONDS = 1.0
+PARENT = "XINQIAO_PARENT"
+"""The number of the process that processes of ours end with, even when it is killed; set by the one that starts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,9 @@ def standing(settings: Settings) -> Iterator[Standing]:
 
 
 def serve(settings: Settings, *, port: int, workers: int) -> int:
-    """Serve until told to stop; the worker runs in a process of its own and dies with us."""
+    """Serve until told to stop; the worker runs in a process of its own, is kept running, and dies with us."""
     telemetry.set_up()
-    with standing(settings), child("worker"):
+    with standing(settings), kept_running("worker"):
         telemetry.log.info("serving", port=port)
         listen("api.app:from_worker", port=port, workers=workers)
     return 0
@@ -58,6 +60,7 @@ def serve(settings: Settings, *, port: int, workers: int) -> int:
 
 def listen(factory: str, *, port: int, workers: int) -> None:
     """Serve an application on loopback until told to stop; `factory` is `module:function`."""
+    os.environ[PARENT] = str(os.getpid())
     Granian(
         factory,
         factory=True,
@@ -86,12 +89,35 @@ def work(settings: Settings) -> int:
 
 
 @contextmanager
+def kept_running(*arguments: str) -> Iterator[None]:
+    """A child that is started again whenever it ends, until the block does."""
+    over = threading.Event()
+
+    def keep() -> None:
+        # The kernel counts the thread that starts a child as its parent: this one lives as long as the children.
+        while not over.is_set():
+            with child(*arguments) as process:
+                while process.poll() is None and not over.wait(RESTART_AFTER_SECONDS):
+                    pass
+            if not over.is_set():
+                telemetry.log.error("restarted", command=arguments[0], exit_code=process.returncode)
+
+    keeper = threading.Thread(target=keep, name="keeper")
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+
+
+@contextmanager
 def child(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """Another `xinqiao` command in a process of its own, which ends with the block and dies with us; `log` takes its lines."""
     with ExitStack() as files:
         out = files.enter_context(log.open("ab")) if log else None
         command = [sys.executable, "-m", "api.cli", *arguments]
-        environment = {**os.environ, DIES_WITH_PARENT: "1"}
+        environment = {**os.environ, PARENT: str(os.getpid())}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
     try:
         yield process

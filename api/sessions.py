@@ -111,7 +111,7 @@ async def sign_in(settings: Settings, link: str) -> SignedIn:
 async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staff:
     """Whose session the cookie belongs to; refuses the other kind, and changes asked for from other sites."""
     settings: Settings = request.app.state.settings
-    _refuse_other_sites(request, settings)
+    refuse_other_sites(request)
     token = request.cookies.get(cookie_name(settings), "")
     if not token:
         raise NotSignedIn("open your sign-in link first")
@@ -151,10 +151,11 @@ def csrf_holds(request: Request[Any, Any, Any], given: str) -> bool:
     return hmac.compare_digest(csrf_token(request).encode(), given.encode())
 
 
-def _refuse_other_sites(request: Request[Any, Any, Any], settings: Settings) -> None:
+def refuse_other_sites(request: Request[Any, Any, Any]) -> None:
     """A cookie proves who, not who asked: a change must not come from another site's page."""
     if request.method in SAFE:
         return
+    settings: Settings = request.app.state.settings
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if (origin is not None and origin != settings.issuer) or site not in ("same-origin", "none"):

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from compliance import database as databases
 from compliance.database import Database
-from compliance.vocabulary import OFFERED, Categories, Category
+from compliance.vocabulary import OFFERED, Categories, Category, Language
 
+NAME_LENGTH_MAX = 100
 INSTALLATIONS = ("demo", "sandbox", "development", "production")
 
 
@@ -37,6 +38,16 @@ class Settings:
     body_bytes_max: int = 262_144
     prescreen_entries_min: int = 1_000
     """A list with fewer people is refused: it would say something about one of them."""
+    operator_name_zh: str = "信桥"
+    operator_name_en: str = "Xinqiao"
+    """Who handles people's data, as notices and pages name them (个人信息保护法, article 17)."""
+    contact: str = "privacy@xinqiao.example"
+    """Where people reach the operator about their data."""
+
+    @property
+    def operator(self) -> Mapping[Language, str]:
+        """The operator's name in both languages."""
+        return {Language.ZH_CN: self.operator_name_zh, Language.EN: self.operator_name_en}
 
     @property
     def origin(self) -> str:
@@ -63,6 +74,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         database=_database(environment),
         offered=_offered(environment.get("XINQIAO_OFFERED")),
         prescreen_entries_min=_number(environment, "XINQIAO_PRESCREEN_ENTRIES_MIN", 1_000, low=1),
+        operator_name_zh=_name(environment, "XINQIAO_OPERATOR_ZH", "信桥"),
+        operator_name_en=_name(environment, "XINQIAO_OPERATOR_EN", "Xinqiao"),
+        contact=_name(environment, "XINQIAO_CONTACT", "privacy@xinqiao.example"),
     )
 
 
@@ -98,6 +112,13 @@ def _offered(text: str | None) -> Categories:
         return frozenset(Category(name.strip()) for name in text.split(","))
     except ValueError:
         raise SettingUnusable(f"XINQIAO_OFFERED is a list of: {', '.join(Category)}") from None
+
+
+def _name(environment: Mapping[str, str], name: str, usual: str) -> str:
+    text = environment.get(name, usual).strip()
+    if not 1 <= len(text) <= NAME_LENGTH_MAX or not text.isprintable():
+        raise SettingUnusable(f"{name} is one line of 1 to {NAME_LENGTH_MAX} characters")
+    return text
 
 
 def _number(environment: Mapping[str, str], name: str, usual: int, *, low: int) -> int:

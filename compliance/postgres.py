@@ -41,10 +41,12 @@ class PostgresFailed(Exception):
     """The embedded server cannot be used; the message says what to do."""
 
 
-def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask the kernel to signal this process when its parent dies (Linux; elsewhere nothing)."""
+def die_with_parent(parent: int, how: signal.Signals = signal.SIGTERM) -> None:
+    """Ask the kernel to signal this process when `parent` (its number) dies, or has died (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
+        if os.getppid() != parent:  # it died before we could ask
+            os.kill(os.getpid(), how)
 
 
 @contextmanager

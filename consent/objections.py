@@ -1,6 +1,6 @@
 """The person's switch against being put on lists, whatever they allowed before."""
 
-from compliance.act import Act
+from compliance.act import Act, View
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId, PartnerId, Person, Purpose
 from consent import endings
@@ -29,7 +29,7 @@ async def object_to_lists(act: Act, *, objects: bool) -> None:
             await endings.run(act, ended)
 
 
-async def objects(act: Act) -> bool:
-    """Whether the person objects to lists now."""
-    rows = await act.db.execute_query_dict("select objected_to_prescreen_at from consent_person")
+async def objects(at: Act | View) -> bool:
+    """Whether the person whose session this is objects to lists now."""
+    rows = await at.db.execute_query_dict("select objected_to_prescreen_at from consent_person")
     return bool(rows and rows[0]["objected_to_prescreen_at"])

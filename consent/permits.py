@@ -275,15 +275,17 @@ def staff_permit(act: Act, reason: str, *, about: UserId | None = None) -> Staff
 async def population_permit(
     act: Act, purpose: Purpose, recipient: PartnerId, cutoff: datetime
 ) -> PopulationPermit:
-    """Everybody with a live grant of this purpose to this recipient, of known age, who did not object.
+    """Everybody with a live grant of this purpose to this recipient itself, of known age, who did not object.
+
+    A grant that names a bureau allows the use through that bureau only, and is no part of this.
 
     Every release checks each row again; this only bounds the work.
     """
     rows = await act.db.execute_query_dict(
         """select g.id, g.user_id, g.categories, p.born_on from consent_grant g
            join consent_person p on p.id = g.user_id
-           where g.recipient = $1 and g.purpose = $2 and g.state = 'active' and g.expires_at > $3
-             and p.born_on is not null and p.objected_to_prescreen_at is null
+           where g.recipient = $1 and g.bureau is null and g.purpose = $2 and g.state = 'active'
+             and g.expires_at > $3 and p.born_on is not null and p.objected_to_prescreen_at is null
            order by g.user_id""",
         [recipient, purpose, act.now],
     )

@@ -79,16 +79,25 @@ class Picked:
 
 
 async def apply(
-    act: Act, stated: Stated, language: Language, *, agree_to_matching: bool, offered: Categories
+    act: Act,
+    stated: Stated,
+    language: Language,
+    *,
+    agree_to_matching: bool,
+    offered: Categories,
+    shown: str | None = None,
 ) -> Application:
     """Match a person's wish with every open product; no lender learns that anybody asked.
 
-    Rests on a live grant to the operator; with `agree_to_matching` the person gives one here if there is none.
+    Rests on a live grant to the operator; with `agree_to_matching` the person gives one here if there is none, to the
+    notice whose hash was `shown`.
     Records `application_routed` in the operator's and the person's log alone.
     """
     user = _applicant(act)
     wishes.refuse_barred(stated)
-    permit = await _matching_permit(act, user, language, agree=agree_to_matching, offered=offered)
+    permit = await _matching_permit(
+        act, user, language, agree=agree_to_matching, offered=offered, shown=shown
+    )
     wish = await _wish(act, permit, stated)
     listed = await products.open_products(act)
     application = ids.ordered_id()
@@ -157,11 +166,13 @@ async def pick(
     agree: bool,
     offered: Categories,
     connectors: Mapping[str, Connector],
+    shown: str | None = None,
 ) -> Picked:
     """The person picks one lender and says yes to it by name; from now on that lender may know who they are.
 
-    Gives a grant to that lender, queues the referral and signs the one-hop address. The same pick again leads to the
-    same referral, with a fresh address. Records `offer_picked`, and `referral_queued` in the lender's log.
+    Gives a grant to that lender (to the notice whose hash was `shown`), queues the referral and signs the one-hop
+    address. The same pick again leads to the same referral, with a fresh address. Records `offer_picked`, and
+    `referral_queued` in the lender's log.
     """
     user = _applicant(act)
     if not agree:
@@ -177,7 +188,8 @@ async def pick(
         return await _picked_before(act, row, chosen, landing)
     if row.closed_at or row.made_at + OFFERS_STAND_FOR < act.now:
         raise ApplicationClosed("apply again to see what is offered today")
-    _, receipt = await grants.give(act, _ask(user, PartnerId(lender.id)), language, offered=offered)
+    ask = _ask(user, PartnerId(lender.id))
+    _, receipt = await grants.give(act, ask, language, offered=offered, shown=shown)
     permit = await permits.permit(act, user, PURPOSE, DECLARED, recipient=PartnerId(lender.id))
     referral = await referrals.queue(act, permit, application, offer, _told(row, chosen))
     row.picked = offer
@@ -218,14 +230,14 @@ def _landing(lender: PartnerRow, connectors: Mapping[str, Connector]) -> str:
 
 
 async def _matching_permit(
-    act: Act, user: UserId, language: Language, *, agree: bool, offered: Categories
+    act: Act, user: UserId, language: Language, *, agree: bool, offered: Categories, shown: str | None
 ) -> Permit:
     try:
         return await permits.permit(act, user, PURPOSE, DECLARED)
     except NOT_LIVE:
         if not agree:
             raise
-    await grants.give(act, _ask(user, OPERATOR), language, offered=offered)
+    await grants.give(act, _ask(user, OPERATOR), language, offered=offered, shown=shown)
     return await permits.permit(act, user, PURPOSE, DECLARED)
 
 

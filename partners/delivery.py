@@ -1,7 +1,7 @@
 """Delivery of referrals: each leaves once, only while its consent lives, and what is unclear is asked for, not sent again."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,7 +12,7 @@ from compliance.canonical import Json
 from compliance.refusals import Refusal
 from compliance.vocabulary import Category, GrantId, PartnerId, Purpose, UserId, Worker
 from consent import permits
-from consent.permits import ConsentPaused
+from consent.permits import ConsentPaused, ConsentWithdrawn
 from partners import directory, handover, referrals
 from partners.connectors.contract import Connector, Rejected, Standing, Unclear
 from partners.referrals import Delivery, State
@@ -34,8 +34,8 @@ with due as (
     order by next_try_at limit 1 for update skip locked
 )
 update partners_referral r set delivery = 'sending', attempts = attempts + 1, lease_until = $2
-from due where r.id = due.id
-returning r.id, due.was
+from due, partners_partner p where r.id = due.id and p.id = r.partner
+returning r.id, due.was, p.code as lender
 """
 
 
@@ -47,20 +47,17 @@ class PartnerSuspended(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One referral that is ours until the lease ends. `sent_before`: it may already be at the lender."""
+    """One referral that is ours until the lease ends, and its lender's code. `sent_before`: it may have arrived."""
 
     referral: UUID
+    lender: str
     sent_before: bool
     lease_until: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """What goes out: the lender's code, our reference, the signed referral."""
-
-    lender: str
-    reference: str
-    signed: str
+    @property
+    def reference(self) -> str:
+        """What the lender knows the referral by."""
+        return ids.public("ref", self.referral)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,8 @@ async def deliver_due(worker: Worker, connectors: Mapping[str, Connector], limit
     """Try up to `limit` referrals that are due, one after the other; returns how many were tried.
 
     Safe from many workers at once and after a crash at any point. Records `referral_released` before anything is
-    sent, then `referral_delivered`, `delivery_unclear`, `delivery_failed`, `delivery_held` or `delivery_stopped`.
+    sent, then `referral_delivered`, `delivery_unclear`, `delivery_failed`, `delivery_held`, `delivery_stopped`, or
+    `delivery_overtaken` where the person or the lender was faster.
     """
     for tried in range(limit):
         claim = await _claim(worker)
@@ -94,58 +92,67 @@ async def _claim(worker: Worker) -> Claim | None:
     async with open_upkeep(worker) as upkeep:
         lease_until = upkeep.now + LEASE
         rows = await upkeep.db.execute_query_dict(CLAIM, [upkeep.now, lease_until])
-    return Claim(rows[0]["id"], rows[0]["was"] != Delivery.QUEUED, lease_until) if rows else None
+    if not rows:
+        return None
+    found = rows[0]
+    return Claim(found["id"], found["lender"], found["was"] != Delivery.QUEUED, lease_until)
 
 
 async def _attempt(worker: Worker, claim: Claim, connectors: Mapping[str, Connector]) -> Result | None:
-    """Release and send; none when withdrawal or the lender's own report was faster."""
+    """Ask, release and send; none when withdrawal or the lender's own report was faster.
+
+    What may have arrived is asked for by our reference alone, which needs no consent; it is sent again only if it has
+    not arrived and the consent still lives.
+    """
     before = Delivery.UNKNOWN if claim.sent_before else Delivery.QUEUED
+    connector = connectors.get(claim.lender)
+    if connector is None:
+        return Result(before, "no_connector", held=True)
+    if claim.sent_before and (told := await _told(connector.status(claim.reference))):
+        return told
     try:
         async with open_act(worker, PURPOSE) as act:
-            parcel = await _release(act, claim)
+            signed = await _release(act, claim)
     except (ConsentPaused, PartnerSuspended) as refusal:
         return Result(before, refusal.code, held=True)
     except Refusal as refusal:
         return Result(Delivery.STOPPED, refusal.code)
-    if parcel is None:
+    if signed is None:
         return None
-    connector = connectors.get(parcel.lender)
-    if connector is None:
-        return Result(before, "no_connector", held=True)
-    return await _send(parcel, connector, sent_before=claim.sent_before)
+    told = await _told(connector.submit(claim.reference, signed))
+    return told or Result(Delivery.UNKNOWN, "answer_contradicts_itself")
 
 
-async def _release(act: Act, claim: Claim) -> Parcel | None:
+async def _release(act: Act, claim: Claim) -> str | None:
     """Permit again, now, and record that the referral leaves; withdrawal waits for this act or comes before it."""
     found = await ReferralRow.filter(id=claim.referral).using_db(act.db).get()
     user, lender = UserId(found.user_id), PartnerId(found.partner)
     wanted = frozenset({Category.DECLARED})
     permit = await permits.permit(act, user, PURPOSE, wanted, recipient=lender, count=False)
+    if permit.grant != found.grant_id:
+        raise ConsentWithdrawn("the consent that this referral rests on has ended; a later one is not for it")
     partner = await directory.find(act, lender)
     if partner.suspended_at is not None:
         raise PartnerSuspended("wait until the partner is admitted again")
     row = await referrals.locked(act, claim.referral)
-    reference = ids.public("ref", row.id)
     if not _ours(row, claim):
         _record(act, row, "delivery_overtaken", "before it left")
         return None
-    what: dict[str, Json] = {"referral": reference, "attempt": row.attempts, "permit": permit.digest}
+    what: dict[str, Json] = {"referral": claim.reference, "attempt": row.attempts, "permit": permit.digest}
     act.record("referral_released", what, person=user, grant=permit.grant, partner=lender)
-    return Parcel(partner.code, reference, handover.submission(row, act.now))
+    return handover.submission(row, act.now)
 
 
-async def _send(parcel: Parcel, connector: Connector, *, sent_before: bool) -> Result:
-    """Talk to the lender with no act open. What may have arrived is asked for first, never sent blindly again."""
+async def _told(call: Awaitable[Standing]) -> Result | None:
+    """What the lender says, with no act open; none if it has not got the referral."""
     try:
-        standing = await connector.status(parcel.reference) if sent_before else Standing.NOT_RECEIVED
-        if standing is Standing.NOT_RECEIVED:
-            standing = await connector.submit(parcel.reference, parcel.signed)
+        standing = await call
     except Unclear as unclear:
         return Result(Delivery.UNKNOWN, str(unclear))
     except Rejected as rejected:
         return Result(Delivery.DEAD, str(rejected))
     if standing is Standing.NOT_RECEIVED:
-        return Result(Delivery.UNKNOWN, "answer_contradicts_itself")
+        return None
     return Result(Delivery.DONE, standing, acknowledged=standing is Standing.ACKNOWLEDGED)
 
 
@@ -158,10 +165,12 @@ async def _settle(worker: Worker, claim: Claim, result: Result) -> None:
             return
         kind = _apply(row, result, act.now)
         await row.save(using_db=act.db, update_fields=["delivery", "lease_until", "attempts", "next_try_at"])
-        if row.delivery == Delivery.DONE:
+        if row.delivery == Delivery.DONE and row.state != State.CREATED:
+            kind = "delivery_overtaken"  # it arrived, and the person had withdrawn meanwhile: the state stays
+        elif row.delivery == Delivery.DONE:
             await referrals.advance(act, row, State.DELIVERED)
-        if result.acknowledged:
-            await referrals.advance(act, row, State.ACKNOWLEDGED)
+            if result.acknowledged:
+                await referrals.advance(act, row, State.ACKNOWLEDGED)
         if kind:
             _record(act, row, kind, result.why)
 

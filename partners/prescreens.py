@@ -1,57 +1,60 @@
 """Pre-approval lists: a bank's frozen criteria and offer in, an immutable list of entry ids out, and lines taken back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from functools import partial
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compliance import criteria, criteria_json, ids
+from compliance import criteria, ids
 from compliance.act import Act, View
 from compliance.canonical import Json, digest
-from compliance.criteria import Attribute, Criteria
 from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
 from compliance.vocabulary import GrantId, PartnerId, Purpose, UserId
 from consent import permits
 from consent.endings import Ended, on_grant_ended
-from consent.people import age_on
+from consent.people import ADULT_YEARS
 from consent.permits import BUSINESS_ZONE, PopulationPermit
+from partners import list_criteria, loan_math, products
 from partners.tables import EntryRow, PrescreenRow
 from scoring import policy, population, registry, release
-from scoring.population import Everybody
-from scoring.scorer import NO_ANSWER, Scorer
+from scoring.scorer import NO_ANSWER
 
 CAP_MAX = 100_000
 VALID_MAX = timedelta(days=90)
 PAGE_MAX = 500
-BANDS = ("A", "B", "C", "D", "E")
-AGE_BANDS = {"18_24": (18, 24), "25_34": (25, 34), "35_44": (35, 44), "45_54": (45, 54), "55_plus": (55, 150)}
-CATALOGUE = {
-    a.name: a
-    for a in (
-        Attribute("band", "code", codes=frozenset(BANDS)),
-        Attribute("age_band", "code", codes=frozenset(AGE_BANDS)),
-        Attribute("region", "code", codes=frozenset({"east", "central", "west", "northeast"})),
-        Attribute(
-            "income_band",
-            "code",
-            codes=frozenset({"below_3000", "3000_4499", "4500_7999", "8000_19999", "from_20000"}),
-        ),
-    )
-}
-"""All that a list can be asked by: coarse and closed. Sex and marital status are not in it, and cannot be."""
+READERS = 7_002
+"""Advisory locks of this class: one for each bank that reads its lists."""
+STILL_HELD = """
+select g.user_id, g.id as grant_id, g.expires_at
+from consent_grant g join consent_person p on p.id = g.user_id
+where g.id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2 and p.objected_to_prescreen_at is null
+order by g.id for share of g
+"""
 DELIVERABLE = """
-select e.* from partners_entry e join consent_grant g on g.id = e.grant_id
-where e.prescreen = $1 and e.recalled_at is null and e.valid_until > $2
-  and g.state = 'active' and g.expires_at > $2 and ($3::uuid is null or e.id > $3)
-order by e.id limit $4 for share of g
+with lines as (
+    select e.* from partners_entry e
+    join consent_grant g on g.id = e.grant_id
+    join consent_person p on p.id = e.user_id
+    left join consent_use u on u.grant_id = g.id and u.month = date_trunc('month', $5::date)::date
+    where e.prescreen = $1 and e.recalled_at is null and e.valid_until > $2
+      and g.state = 'active' and g.expires_at > $2 and ($3::uuid is null or e.id > $3)
+      and p.born_on <= $5::date - make_interval(years => $6) and p.objected_to_prescreen_at is null
+      and (g.calls_per_month is null or coalesce(u.calls, 0) < g.calls_per_month)
+    order by e.id limit $4 for share of g
+), used as (
+    insert into consent_use (grant_id, month, calls, last_used_at)
+    select grant_id, date_trunc('month', $5::date)::date, 1, $2 from lines
+    on conflict (grant_id, month) do update set calls = consent_use.calls + 1, last_used_at = excluded.last_used_at
+)
+select * from lines order by id
 """
 RECALLED = """
-select r.entry, r.reason, r.recalled_at, r.transaction::text as transaction, r.seq from partners_recall r
+select r.entry, r.reason, (r.recalled_at at time zone $5)::date as recalled_on,
+       r.transaction::text as transaction, r.seq
+from partners_recall r
 where r.prescreen = $1 and r.transaction < pg_snapshot_xmin(pg_current_snapshot())
   and (r.transaction, r.seq) > ($2::text::xid8, $3)
 order by r.transaction, r.seq limit $4
@@ -66,7 +69,7 @@ class ListNotReady(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What everybody on a list is offered."""
+    """What everybody on a list is offered: the bank's own open product (`prd_...`), at that product's price."""
 
     product: str
     limit_minor: int
@@ -84,10 +87,22 @@ class Wanted:
     valid_until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Somebody chosen, and the grant that was live and locked when they were."""
+
+    user: UserId
+    grant: GrantId
+    expires_at: datetime
+
+
 async def request(act: Act, wanted: Wanted) -> PrescreenRow:
-    """Freeze a list request; a worker makes the list. Records `prescreen_requested` with the criteria's digest."""
-    tree = criteria_json.parse(wanted.criteria, CATALOGUE)
-    faults = []
+    """Freeze a list request; a worker makes the list. Records `prescreen_requested` with the criteria's digest.
+
+    Raises `CriteriaUnacceptable`, and `Unacceptable` with every fault of the rest.
+    """
+    tree = list_criteria.read(wanted.criteria)
+    faults = await _offer_faults(act, wanted.offer)
     if not 1 <= wanted.cap <= CAP_MAX:
         faults.append(Fault("/cap", "out_of_range", f"between 1 and {CAP_MAX}"))
     if not act.now < wanted.valid_until <= act.now + VALID_MAX:
@@ -100,12 +115,7 @@ async def request(act: Act, wanted: Wanted) -> PrescreenRow:
         state="approved",
         criteria=wanted.criteria,
         criteria_digest=criteria.digest(tree),
-        offer={
-            "product": wanted.offer.product,
-            "limit_minor": wanted.offer.limit_minor,
-            "currency": wanted.offer.currency,
-            "daily_rate": wanted.offer.daily_rate,
-        },
+        offer=asdict(wanted.offer),
         cap=wanted.cap,
         valid_until=wanted.valid_until,
         made_at=act.now,
@@ -123,10 +133,31 @@ async def request(act: Act, wanted: Wanted) -> PrescreenRow:
     return row
 
 
+async def _offer_faults(act: Act, offer: Offer) -> list[Fault]:
+    """What differs from the product: an invitation must be one that its own lender's published terms keep."""
+    own = {ids.public("prd", p.id): p for p in await products.open_of(act, act.tenant)}
+    product = own.get(offer.product)
+    if product is None:
+        return [
+            Fault("/offer/product", "not_your_product", "name an open product of yours (GET /v1/products)")
+        ]
+    limits, faults = product.limits, []
+    if offer.currency != product.currency:
+        faults.append(Fault("/offer/currency", "not_the_products", f"the product is in {product.currency}"))
+    if not limits.principal_min_minor <= offer.limit_minor <= limits.principal_max_minor:
+        bounds = f"between {limits.principal_min_minor} and {limits.principal_max_minor}"
+        faults.append(Fault("/offer/limit_minor", "out_of_range", bounds))
+    if Decimal(offer.daily_rate) != product.daily_rate:
+        rate = loan_math.decimal_text(product.daily_rate)
+        faults.append(Fault("/offer/daily_rate", "not_the_products", f"the product's is {rate}"))
+    return faults
+
+
 async def run_next(act: Act, *, entries_min: int) -> PrescreenRow | None:
     """Make the oldest list that waits, in one act of the worker; none waiting: record nothing, return None.
 
-    A crash before the commit leaves the request waiting. Records `prescreen_ready` or `prescreen_failed`.
+    A crash before the commit leaves the request waiting; a refusal fails the list for good, so that it never holds
+    up another. Records `prescreen_ready` or `prescreen_failed`.
     """
     rows = await act.db.execute_query_dict(
         "select id from partners_prescreen where state = 'approved' order by made_at limit 1 for update skip locked"
@@ -134,73 +165,60 @@ async def run_next(act: Act, *, entries_min: int) -> PrescreenRow | None:
     if not rows:
         return None
     row = await PrescreenRow.get(id=rows[0]["id"], using_db=act.db)
-    partner = PartnerId(row.partner)
-    permitted = await permits.population_permit(act, Purpose.PRESCREEN, partner, act.now)
-    chosen: list[UserId] = []
-    if len(permitted.grants) >= entries_min:
-        # Being chosen is an evaluation: it leaves by the lawful channel, or nobody's data are read.
-        released = await release.release_evaluation(act, permitted, partial(_choose, act, row, permitted))
-        chosen = released.value
-    if len(chosen) < entries_min:
-        row.state, row.why_failed = "failed", "too_few_people"
-        act.record(
-            "prescreen_failed",
-            {"prescreen": ids.public("pre", row.id), "why": row.why_failed},
-            partner=partner,
-        )
+    try:
+        chosen = await _choose(act, row, entries_min)
+    except Refusal as refusal:
+        _fail(act, row, refusal.code)
     else:
-        await _freeze(act, row, permitted, chosen)
+        if len(chosen) < entries_min:
+            _fail(act, row, "too_few_people")
+        else:
+            await _freeze(act, row, chosen)
     await row.save(using_db=act.db)
     return row
 
 
-async def _choose(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> list[UserId]:
+def _fail(act: Act, row: PrescreenRow, why: str) -> None:
+    row.state, row.why_failed = "failed", why
+    what: dict[str, Json] = {"prescreen": ids.public("pre", row.id), "why": why}
+    act.record("prescreen_failed", what, partner=PartnerId(row.partner))
+
+
+async def _choose(act: Act, row: PrescreenRow, entries_min: int) -> list[Line]:
+    """Who is on the list. Being chosen is an evaluation: with no channel open, nobody's features are read."""
+    permitted = await permits.population_permit(act, Purpose.PRESCREEN, PartnerId(row.partner), act.now)
+
+    async def best() -> list[UserId]:
+        return await _best(act, row, permitted) if len(permitted.grants) >= entries_min else []
+
+    released = await release.release_evaluation(act, permitted, best)
+    return await _still_held(act, [permitted.grants[user] for user in released.value])
+
+
+async def _best(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> list[UserId]:
     """Who meets the criteria, best first where the cap cuts."""
     scorer = registry.scorer((await registry.champion(act)).digest)
     everybody = await population.read_everybody(act, permitted, scorer)
     points = scorer.evaluate_many(
         everybody.values, everybody.events, everybody.active_days, everybody.shared
     ).points
-    tree = criteria_json.parse(row.criteria, CATALOGUE)
+    cutoffs = scorer.manifest.cutoffs
+    bands = [policy.band(int(p), cutoffs) if p != NO_ANSWER else "" for p in points]
+    tree = list_criteria.read(row.criteria)
     day = act.now.astimezone(BUSINESS_ZONE).date()
-    columns, known = _columns(everybody, scorer, points, permitted, day)
-    eligible = _eligible(tree, columns, known, everybody) & (points != NO_ANSWER)
-    places = np.flatnonzero(eligible)
+    places = np.flatnonzero(list_criteria.met(tree, everybody, bands, permitted, day) & (points != NO_ANSWER))
     best = places[np.lexsort((places, -points[places].astype(np.int32)))][: row.cap]
     return [everybody.users[i] for i in best]
 
 
-def _columns(
-    everybody: Everybody, scorer: Scorer, points: NDArray[np.int16], permitted: PopulationPermit, day: date
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]:
-    cutoffs = scorer.manifest.cutoffs
-    told: dict[str, list[str]] = {
-        "band": [policy.band(int(p), cutoffs) if p != NO_ANSWER else "" for p in points],
-        "age_band": [_age_band(age_on(permitted.born_on[u], day)) for u in everybody.users],
-        "region": [str(a.get("region") or "") for a in everybody.attributes],
-        "income_band": [str(a.get("income_band") or "") for a in everybody.attributes],
-    }
-    columns: dict[str, NDArray[Any]] = {name: np.array(values, dtype="U64") for name, values in told.items()}
-    return columns, {name: column != "" for name, column in columns.items()}
+async def _still_held(act: Act, grants: list[GrantId]) -> list[Line]:
+    """Lock what the list will rest on: who withdrew meanwhile is not on it, who withdraws now waits to be recalled."""
+    rows = await act.db.execute_query_dict(STILL_HELD, [grants, act.now])
+    await act.tick()
+    return [Line(UserId(r["user_id"]), GrantId(r["grant_id"]), r["expires_at"]) for r in rows]
 
 
-def _eligible(
-    tree: Criteria,
-    columns: Mapping[str, NDArray[Any]],
-    known: Mapping[str, NDArray[np.bool_]],
-    everybody: Everybody,
-) -> NDArray[np.bool_]:
-    """The criteria, and what no bank can ask away: students, and who may be one, are never on a list."""
-    no_student = np.array([a.get("is_student") is False for a in everybody.attributes])
-    met: NDArray[np.bool_] = criteria.mask(tree, columns, known) & no_student
-    return met
-
-
-def _age_band(age: int) -> str:
-    return next((name for name, (low, high) in AGE_BANDS.items() if low <= age <= high), "")
-
-
-async def _freeze(act: Act, row: PrescreenRow, permitted: PopulationPermit, chosen: list[UserId]) -> None:
+async def _freeze(act: Act, row: PrescreenRow, chosen: list[Line]) -> None:
     """Write the entries; their random ids are their order, so that order says nothing."""
     offer = row.offer
     entries = sorted(
@@ -209,14 +227,14 @@ async def _freeze(act: Act, row: PrescreenRow, permitted: PopulationPermit, chos
                 id=ids.random_id(),
                 prescreen=row.id,
                 partner=row.partner,
-                user_id=user,
-                grant_id=permitted.grants[user],
+                user_id=line.user,
+                grant_id=line.grant,
                 limit_minor=offer["limit_minor"],
                 currency=offer["currency"],
                 daily_rate=offer["daily_rate"],
-                valid_until=row.valid_until,
+                valid_until=min(row.valid_until, line.expires_at),
             )
-            for user in chosen
+            for line in chosen
         ),
         key=lambda entry: entry.id,
     )
@@ -240,11 +258,23 @@ async def find(at: Act | View, prescreen: UUID) -> PrescreenRow:
 
 
 async def entries(act: Act, prescreen: UUID, *, after: UUID | None, limit: int) -> list[EntryRow]:
-    """A page of a list, each line checked again now; each line handed over is a fact of its person's."""
+    """A page of a list, each line checked again now; each handed over is a fact and a use of its person's grant.
+
+    A list is released anew each time it is read: raises `ListNotReady`, `NoLawfulChannel`.
+    """
     row = await find(act, prescreen)
     if row.state != "ready" or row.valid_until <= act.now:
         raise ListNotReady(f"the list is {row.state if row.state != 'ready' else 'expired'}")
-    found = await act.db.execute_query_dict(DELIVERABLE, [prescreen, act.now, after, min(limit, PAGE_MAX)])
+    await release.refuse_unless_open(act, act.tenant, None)
+    # One page at a time for each bank: two at once would both see the last use that a month allows.
+    await act.db.execute_query_dict(
+        "select pg_advisory_xact_lock($1, hashtext($2))", [READERS, str(act.tenant)]
+    )
+    today = act.now.astimezone(BUSINESS_ZONE).date()
+    found = await act.db.execute_query_dict(
+        DELIVERABLE, [prescreen, act.now, after, min(limit, PAGE_MAX), today, ADULT_YEARS]
+    )
+    await act.tick()
     for entry in found:
         what: dict[str, Json] = {
             "entry": ids.public("ent", entry["id"]),
@@ -260,12 +290,14 @@ async def recalls(
 ) -> list[dict[str, Any]]:
     """Lines taken back, oldest first; records how far the partner has read.
 
+    A line says the day (in the business zone) and no time: a time to the second would link the entries of one person
+    on several lists, and an entry to a withdrawal that is known otherwise.
     `after` is (transaction, number) of the last line read: a recall that commits late is never skipped.
     """
     await find(act, prescreen)
     transaction, number = after or ("0", "0")
     found: list[dict[str, Any]] = await act.db.execute_query_dict(
-        RECALLED, [prescreen, transaction, int(number), min(limit, PAGE_MAX)]
+        RECALLED, [prescreen, transaction, int(number), min(limit, PAGE_MAX), BUSINESS_ZONE.key]
     )
     act.record("recalls_read", {"prescreen": ids.public("pre", prescreen), "count": len(found)})
     return found

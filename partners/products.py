@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from tortoise.queryset import QuerySet
+
 from compliance import criteria, criteria_json, ids
 from compliance.act import Act, View
 from compliance.canonical import Json
@@ -90,10 +92,23 @@ async def publish(
 
 async def open_products(at: Act | View) -> tuple[Product, ...]:
     """Every product whose period has not ended, with what its lender's entry in the directory says today."""
-    today = at.now.astimezone(BUSINESS_ZONE).date()
-    rows = await ProductRow.filter(open_until__gt=today).using_db(at.db).order_by("id").limit(PRODUCTS_MAX)
+    return await _read_all(at, ProductRow.filter(open_until__gt=_today(at)))
+
+
+async def open_of(at: Act | View, partner: PartnerId) -> tuple[Product, ...]:
+    """The products of one lender that are open today."""
+    today = _today(at)
+    return await _read_all(at, ProductRow.filter(partner=partner, open_from__lte=today, open_until__gt=today))
+
+
+async def _read_all(at: Act | View, query: QuerySet[ProductRow]) -> tuple[Product, ...]:
+    rows = await query.using_db(at.db).order_by("id").limit(PRODUCTS_MAX)
     lenders = {p.id: p for p in await PartnerRow.filter(id__in={r.partner for r in rows}).using_db(at.db)}
     return tuple(_read(row, lenders[row.partner]) for row in rows)
+
+
+def _today(at: Act | View) -> date:
+    return at.now.astimezone(BUSINESS_ZONE).date()
 
 
 async def titles(at: Act | View, products: set[UUID]) -> dict[UUID, Titles]:

@@ -85,7 +85,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 """The published table: from each state, the states that may follow."""
 
-UNDER_WAY = frozenset({Delivery.QUEUED, Delivery.SENDING, Delivery.UNKNOWN})
 NOT_REPORTED = frozenset({State.CREATED, State.DELIVERED})
 """What a lender cannot report: our own delivery sets it."""
 
@@ -201,11 +200,14 @@ async def locked(act: Act, referral: UUID) -> ReferralRow:
 
 @on_grant_ended("partners_referral")
 async def stop(act: Act, ended: Ended) -> None:
-    """Stop what was not delivered yet, and withdraw what has not become a contract."""
+    """Stop what has not left yet, and withdraw what has not become a contract.
+
+    What may have left is not called stopped: the courier asks the lender by our reference and says what it heard.
+    """
     if ended.purpose is not Purpose.LOAN_REFERRAL or ended.recipient == OPERATOR:
         return
     for row in await ReferralRow.filter(grant_id=ended.grant).using_db(act.db).select_for_update():
-        if row.delivery in UNDER_WAY:
+        if row.delivery == Delivery.QUEUED:
             row.delivery = Delivery.STOPPED
         if State.WITHDRAWN in TRANSITIONS[State(row.state)]:
             await advance(act, row, State.WITHDRAWN, ended.code)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ def create_bank(config: BankConfig) -> Litestar:
 
 def from_environment() -> Litestar:
     """What the bank's server process calls; reads `VARIABLES`."""
-    postgres.die_with_parent()
+    postgres.die_with_parent(int(os.environ[running.PARENT]), signal.SIGKILL)
     issuer, code, partner = (os.environ[name] for name in VARIABLES)
     known = {institution.code: institution for institution in catalogue.institutions({})}
     return create_bank(
@@ -188,5 +189,5 @@ def _page(request: Request[Any, Any, Any], zh: str, en: str, status: int) -> Res
 
 
 if __name__ == "__main__":
-    postgres.die_with_parent()
+    postgres.die_with_parent(int(os.environ[running.PARENT]))
     running.listen("api.demo.bank:from_environment", port=int(sys.argv[1]), workers=1)

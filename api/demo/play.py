@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -79,7 +79,8 @@ def _tell(
             continue
         processes.enter_context(_bank(settings, code, made, host))
     processes.enter_context(running.child("serve", "--port", str(port), log=settings.home / "serve.log"))
-    links = asyncio.run(_live(found, made, tell, credentials))
+    doors = [f"http://{host}/apply" for code, host in hosts.items() if code != SILENT]
+    links = asyncio.run(_live(found, made, tell, credentials, doors))
     tell.out.print(f"\n[bold]Every step held[/bold], after {time.monotonic() - started:.0f} s.")
     if once:
         return 0
@@ -106,29 +107,34 @@ async def _make(found: Standing, data: Path | None, hosts: dict[str, str], tell:
     return made
 
 
-async def _live(found: Standing, made: World, tell: Telling, credentials: Path | None) -> dict[str, str]:
+async def _live(
+    found: Standing, made: World, tell: Telling, credentials: Path | None, doors: list[str]
+) -> dict[str, str]:
     settings = found.settings
     async with (
         databases.opened(found.database, settings.home, settings.origin),
         httpx2.AsyncClient(timeout=30, trust_env=False) as http,
     ):
-        await _until_up(http, settings.issuer)
         told = Story(settings, made, http, tell, credentials)
-        await story.tell_all(told)
-        await story.audit(told, found)
+        try:
+            for address in (f"{settings.issuer}/healthz", *doors):
+                await _until_up(http, address)
+            await story.tell_all(told)
+            await story.audit(told, found)
+        except httpx2.TransportError as error:
+            raise CallFailed(f"no answer came: {type(error).__name__} {error}") from error
     return told.links
 
 
-async def _until_up(http: httpx2.AsyncClient, issuer: str) -> None:
+async def _until_up(http: httpx2.AsyncClient, address: str) -> None:
+    """Wait, for a bounded time, until a server answers; a bank refuses an empty hand-over, which is an answer too."""
     deadline = time.monotonic() + UP_SECONDS
     while time.monotonic() < deadline:
-        try:
-            if (await http.get(f"{issuer}/healthz")).status_code == 200:
+        with suppress(httpx2.TransportError):
+            if (await http.get(address)).status_code < 500:
                 return
-        except httpx2.TransportError:
-            pass
         await asyncio.sleep(0.1)
-    raise CallFailed(f"the server did not answer within {UP_SECONDS:.0f} s")
+    raise CallFailed(f"{address} did not answer within {UP_SECONDS:.0f} s")
 
 
 def _write_connectors(home: Path, port: int) -> None:
@@ -145,7 +151,8 @@ def _write_connectors(home: Path, port: int) -> None:
 def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[None]:
     """A fictional bank in a process of its own."""
     told = {"ISSUER": settings.issuer, "CODE": code, "PARTNER": ids.public("ptn", made.partners[code])}
-    environment = {**os.environ, **{f"XINQIAO_BANK_{name}": value for name, value in told.items()}}
+    ours = {running.PARENT: str(os.getpid())}
+    environment = {**os.environ, **ours, **{f"XINQIAO_BANK_{name}": value for name, value in told.items()}}
     port = host.rsplit(":", 1)[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "api.demo.bank", port],

@@ -147,13 +147,16 @@ async def _licence(story: Story, bank: BankSoftware, pseudonym: str, user: UserI
 
 async def _list(story: Story, bank: BankSoftware, user: UserId) -> None:
     story.tell.chapter("List", "预筛名单：冻结、可召回")
+    own = expect(await bank.call("GET", "/v1/products"), 200)["items"]
+    product = next(p for p in own if p["currency"] == story.world.currency)
+    story.tell.step("the bank looks up its own product", f"{product['name']['en']}, {product['id']}")
     request = {
         "criteria": {"op": "in", "args": [{"property": "band"}, LIST_SHARE_OF_BANDS]},
         "offer": {
-            "product": "harbour-instalments",
+            "product": product["id"],
             "limit_minor": 2_000_000,
-            "currency": "CNY",
-            "daily_rate": "0.0004",
+            "currency": product["currency"],
+            "daily_rate": product["daily_rate"],
         },
         "cap": 1_000,
         "valid_until": (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -209,6 +209,9 @@ async def _people(
         fresh = [user for user in dict.fromkeys(users) if user not in live.grants]
         categories = frozenset(scorer.categories) & settings.offered
         await grants.give_fictional(act, fresh, lister, Purpose.PRESCREEN, categories)
+        # As with a yes of their own: without a pseudonym the lister may look at nobody, not even at their age.
+        for user in fresh:
+            await people.pseudonym(act, user, lister)
     return _answerable(scorer, part, users, categories)
 
 
@@ -225,21 +228,27 @@ def _rows(developed: Developed, rows: NDArray[np.intp]) -> Matrix:
 
 
 def _attributes(read: Behaviour, names: list[str]) -> tuple[Mapping[str, str | int | bool | None], ...]:
-    """What lists may ask by: from the profiles where they are there, else fictional."""
+    """What lists may ask by: from the profiles where they are there, else fictional.
+
+    Who may be a student is on no list, so an unknown `is_student` stays unknown. A set without that column says it of
+    nobody: there it is fictional, and False.
+    """
     told = {c for c in ("region", "income_band", "is_student") if c in read.profiles.columns}
-    stated = (
+    stated: dict[str, dict[str, Any]] = (
         {row["user"]: row for row in read.profiles.filter(pl.col("user").is_in(names)).to_dicts()}
         if told
         else {}
     )
-    return tuple(
-        {
-            "region": stated.get(name, {}).get("region") or REGIONS[_lot(name) % len(REGIONS)],
-            "income_band": stated.get(name, {}).get("income_band"),
-            "is_student": bool(stated.get(name, {}).get("is_student", False)),
+
+    def one(name: str) -> dict[str, str | int | bool | None]:
+        row = stated.get(name, {})
+        return {
+            "region": row.get("region") or REGIONS[_lot(name) % len(REGIONS)],
+            "income_band": row.get("income_band"),
+            "is_student": row.get("is_student") if "is_student" in told else False,
         }
-        for name in names
-    )
+
+    return tuple(one(name) for name in names)
 
 
 def _answerable(

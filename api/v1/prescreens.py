@@ -1,6 +1,6 @@
 """/v1/prescreens: a bank states criteria and an offer, and gets a list that takes people back."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -24,7 +24,7 @@ CursorParameter = Annotated[str | None, QueryParameter(max_length=200)]
 
 
 class OfferTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What everybody on the list is offered: a limit and a price."""
+    """What everybody on the list is offered: a product of yours (`GET /v1/products`), a limit within it, its price."""
 
     product: Id
     limit_minor: Annotated[int, msgspec.Meta(ge=10_000, le=10**11)]
@@ -67,11 +67,11 @@ class EntryView(msgspec.Struct, frozen=True):
 
 
 class RecallView(msgspec.Struct, frozen=True):
-    """A line taken back: stop contacting this entry."""
+    """A line taken back on this day (UTC+8): stop contacting this entry."""
 
     entry: str
     reason: str
-    recalled_at: str
+    recalled_on: date
 
 
 class RecallPage(msgspec.Struct, frozen=True):
@@ -115,7 +115,10 @@ async def list_entries(
     limit: LimitParameter = 50,
     cursor: CursorParameter = None,
 ) -> Page[EntryView]:
-    """The lines that still hold now; whoever withdrew since the list was made is not on it any more."""
+    """The lines that still hold now; whoever withdrew since the list was made is not on it any more.
+
+    Each page counts as one use of each consent on it: read a list once, then follow its recalls.
+    """
     after = UUID(cursors.read("entries", cursor)[0]) if cursor else None
     async with request_act(request) as act:
         rows = await prescreens.entries(act, ids.private("pre", prescreen_id), after=after, limit=limit)
@@ -144,7 +147,7 @@ async def list_recalls(
         rows = await prescreens.recalls(act, identity, after=(transaction, number), limit=limit)
     if rows:
         transaction, number = rows[-1]["transaction"], str(rows[-1]["seq"])
-    items = [RecallView(ids.public("ent", r["entry"]), r["reason"], when(r["recalled_at"])) for r in rows]
+    items = [RecallView(ids.public("ent", r["entry"]), r["reason"], r["recalled_on"]) for r in rows]
     return RecallPage(items, cursors.sign("recalls", transaction, number))
 
 

@@ -24,7 +24,9 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
         names = await me.names(view, [row], [])
         state, _ = grants.state_now(row, view.now)
-        if state == "requested" and await grants.rejected_lately(view, user, row.recipient, row.bureau, row.purpose):
+        if state == "requested" and await grants.rejected_lately(
+            view, user, row.recipient, row.bureau, row.purpose
+        ):
             state = "asked_too_soon"
         template = "ask.html" if state == "requested" else "answered.html"
         words = page.words(request)

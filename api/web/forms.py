@@ -1,9 +1,12 @@
 """Forms: what a page sends is read only if the same session was given that page."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from typing import Any
 
+import msgspec
 from babel.numbers import get_currency_precision
 
 from api import sessions
@@ -15,7 +18,8 @@ from consent.permits import BUSINESS_ZONE
 TOKEN = "_csrf_token"  # noqa: S105 - the name of a field, not a secret
 FIELDS_MAX = 40
 VALUE_LENGTH_MAX = 1_000
-AMOUNT_MAX = Decimal(10**11)
+AMOUNT = re.compile(r"\d{1,11}(\.\d{1,4})?")
+AMOUNT_MAX = 10**11
 
 
 class FormExpired(Refusal):
@@ -45,21 +49,20 @@ class Form:
         except ValueError:
             raise self.fault("categories", "invalid", "choose among those on the page") from None
 
-    def whole(self, name: str) -> int:
-        """A whole number of at most nine digits."""
-        value = self.text(name)
-        if not (value.isascii() and value.isdigit() and len(value) <= 9):
-            raise self.fault(name, "invalid", "a whole number")
-        return int(value)
+    def shaped(self, name: str, shape: Any) -> Any:
+        """A value within the bounds that the API has for it: `shape` is the wire's type of a text, number or choice."""
+        try:
+            return msgspec.convert(self.text(name), shape, strict=False)
+        except msgspec.ValidationError:
+            raise self.fault(name, "invalid", "a value that the page offers") from None
 
     def minor(self, name: str, currency: str) -> int:
         """An amount as people write it, in minor units of the currency."""
-        places = get_currency_precision(currency)
-        try:
-            amount = Decimal(self.text(name).replace(",", "")).scaleb(places)
-        except InvalidOperation:
-            raise self.fault(name, "invalid", "an amount in figures") from None
-        if not amount.is_finite() or not 0 < amount < AMOUNT_MAX or amount != amount.to_integral_value():
+        written, places = self.text(name).replace(",", ""), get_currency_precision(currency)
+        if not AMOUNT.fullmatch(written):  # neither an exponent nor more digits than money has
+            raise self.fault(name, "invalid", "an amount in figures")
+        amount = Decimal(written).scaleb(places)
+        if not 0 < amount < AMOUNT_MAX or amount != amount.to_integral_value():
             raise self.fault(name, "invalid", f"an amount with at most {places} decimal places")
         return int(amount)
 

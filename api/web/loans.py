@@ -7,6 +7,8 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
+from api.v1.applications import Instalments, Region
+from api.v1.wire import CurrencyCode
 from api.web import forms, notice, page
 from api.web.forms import Form
 from compliance import ids
@@ -38,7 +40,7 @@ async def wish_form(request: AnyRequest) -> Response[str]:
         instalments=range(1, max((product.limits.instalments_max for product in listed), default=1) + 1),
         uses=[use for use in UseOfFunds if use not in BARRED],
         notice=notices.current(PURPOSE, words.language),
-        text=notice.text(notice.referral_to(words.t("site.operator")), words),
+        text=notice.text(notice.referral_to(words.operator), words),
     )
 
 
@@ -53,21 +55,20 @@ async def apply(request: AnyRequest) -> Redirect:
             page.language(request),
             agree_to_matching=form.ticked("agree_to_matching"),
             offered=request.app.state.settings.offered,
+            shown=form.text("notice_sha256"),
         )
     return page.go(request, f"/me/applications/{ids.public('app', made.row.id)}")
 
 
 def _stated(form: Form) -> Stated:
-    currency, use = form.text("currency"), form.text("use_of_funds")
-    if len(currency) != 3 or use not in list(UseOfFunds):
-        raise form.fault("use_of_funds", "invalid", "choose one of the list")
+    currency = form.shaped("currency", CurrencyCode)
     return Stated(
         amount_minor=form.minor("amount", currency),
         currency=currency,
-        instalments=form.whole("instalments"),
-        region=form.text("region"),
+        instalments=form.shaped("instalments", Instalments),
+        region=form.shaped("region", Region),
         is_student=form.ticked("is_student"),
-        use_of_funds=UseOfFunds(use),
+        use_of_funds=form.shaped("use_of_funds", UseOfFunds),
         jurisdiction="CN",
     )
 
@@ -146,6 +147,7 @@ async def pick(request: AnyRequest, application_id: FromPath[str], offer_id: Fro
             agree=form.ticked("agree_to_hand_over"),
             offered=settings.offered,
             connectors=registry.read(settings.home),
+            shown=form.text("notice_sha256"),
         )
         made = await applications.find(act, application)
     return page.show(

@@ -11,8 +11,8 @@ from api.web import forms, page
 from api.web.texts import Names
 from compliance import evidence, ids
 from compliance.act import Act, View
-from compliance.vocabulary import FactId, GrantId, PartnerId
-from consent import access_log, grants, permits
+from compliance.vocabulary import FactId, PartnerId
+from consent import access_log, grants, objections, permits
 from consent.access_log import Entry
 from consent.grants import ASK_LAPSES_AFTER
 from consent.tables import GrantRow
@@ -36,7 +36,17 @@ async def home(request: AnyRequest) -> Response[str]:
             uses=await access_log.uses(view, user),
             names=await names(view, rows, used),
             log=await checked(view, used),
+            objects=await objections.objects(view),
         )
+
+
+@post("/me/lists", opt=person(), include_in_schema=False, status_code=303)
+async def answer_to_lists(request: AnyRequest) -> Redirect:
+    """Object to every pre-approval list, or take the objection back."""
+    form = await forms.read(request)
+    async with request_act(request) as act:
+        await objections.object_to_lists(act, objects=form.text("answer") == "object")
+    return page.go(request, "/me")
 
 
 @get("/me/log", opt=person(), include_in_schema=False)
@@ -140,4 +150,4 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
     }
 
 
-routes = [home, own_log, own_fact, own_proof, stop_everything, stopped]
+routes = [answer_to_lists, home, own_log, own_fact, own_proof, stop_everything, stopped]

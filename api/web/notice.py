@@ -35,8 +35,8 @@ def text(asked: Asked, words: Words) -> list[Block]:
     """The whole notice in the person's language."""
     sensitive = [category for category in asked.categories if Category(category) in SENSITIVE]
     filling = Filling(
-        operator=words.t("site.operator"),
-        contact=words.t("site.contact"),
+        operator=words.operator,
+        contact=words.contact,
         recipient=asked.recipient,
         bureau=asked.bureau,
         categories=words.categories(asked.categories),

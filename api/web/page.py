@@ -53,11 +53,13 @@ def language(request: AnyRequest) -> Language:
 
 def words(request: AnyRequest) -> Words:
     """The words of the request's language."""
-    return Words(language(request))
+    settings: Settings = request.app.state.settings
+    lang = language(request)
+    return Words(lang, settings.operator[lang], settings.contact)
 
 
 @cache
-def _environment(lang: Language) -> Environment:
+def _environment(said: Words) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -65,24 +67,27 @@ def _environment(lang: Language) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    said = Words(lang)
     names = (
         "t said money rate when clock day category_name categories purpose_name region_name fact_name party"
     )
     environment.globals.update(
-        {name: getattr(said, name) for name in names.split()}, lang=str(lang), gap=GAP[lang]
+        {name: getattr(said, name) for name in names.split()},
+        lang=str(said.language),
+        gap=GAP[said.language],
+        operator=said.operator,
+        contact=said.contact,
     )
     return environment
 
 
 def html(request: AnyRequest, template: str, **values: Any) -> str:
     """A template in the request's language."""
-    lang = language(request)
-    other = Language.EN if lang is Language.ZH_CN else Language.ZH_CN
+    said = words(request)
+    other = Language.EN if said.language is Language.ZH_CN else Language.ZH_CN
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
     signed_in = "principal" in request.scope
     return (
-        _environment(lang)
+        _environment(said)
         .get_template(template)
         .render(
             csrf=sessions.csrf_token(request) if signed_in else None,

@@ -44,6 +44,10 @@ class Words:
     """One language's way of saying things; times are those of the business zone."""
 
     language: Language
+    operator: str
+    """What the operator is called in this language."""
+    contact: str
+    """Where people reach the operator."""
 
     def t(self, key: str, **values: object) -> str:
         """A message with its names filled in; an unknown key is a programmer's error (KeyError)."""
@@ -98,4 +102,4 @@ class Words:
 
     def party(self, partner: PartnerId, names: Names) -> str:
         """A partner's name, or the operator's."""
-        return names[partner][self.language] if partner in names else self.t("site.operator")
+        return names[partner][self.language] if partner in names else self.operator

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import httpx2
 import pytest
 from support import routes, world
 from support.world import ALL, told
 
+from api.app import create_app
 from compliance import ids
 
 
@@ -72,6 +74,17 @@ async def test_the_key_is_the_callers_and_the_routes_own(here, asking):
     assert told(await other.call("POST", "/v1/scores", theirs, key="k1"), 201)["id"] != first["id"]
     ask = {"purpose": "portrait", "categories": sorted(ALL)}
     told(await bank.call("POST", "/v1/grants", ask, key="k1"), 201)
+
+
+async def test_another_process_knows_the_answer_too(asking, here, database):
+    """The key of a stored answer holds nothing that one process alone knows."""
+    bank, _, _, body = asking
+    first = await bank.call("POST", "/v1/scores", body, key="k1")
+    twin = create_app(here.settings, database)  # its own handlers, as in another worker
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(twin), base_url="http://twin") as http:
+        headers = await bank.headers("POST", "/v1/scores", "k1")
+        again = await http.post("/v1/scores", json=body, headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
 
 
 async def test_a_refusal_is_not_kept(asking, owner):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.settings import SettingUnusable, from_environment
 from compliance.database import AddressUnusable
-from compliance.vocabulary import OFFERED, SENSITIVE, Category
+from compliance.vocabulary import OFFERED, SENSITIVE, Category, Language
 
 HOME = {"XINQIAO_HOME": "/tmp/somewhere"}
 URLS = {
@@ -50,6 +50,10 @@ def test_the_log_is_named_after_the_issuer():
         ("XINQIAO_PRESCREEN_ENTRIES_MIN", "-5"),
         ("XINQIAO_PRESCREEN_ENTRIES_MIN", "many"),
         ("XINQIAO_PRESCREEN_ENTRIES_MIN", "²"),
+        ("XINQIAO_OPERATOR_ZH", " "),
+        ("XINQIAO_OPERATOR_EN", ""),
+        ("XINQIAO_CONTACT", "a\nb"),
+        ("XINQIAO_CONTACT", "x" * 101),
         ("XINQIAO_DATABASE_URL", URLS["XINQIAO_DATABASE_URL"]),
         ("XINQIAO_DATABASE_OWNER_URL", URLS["XINQIAO_DATABASE_OWNER_URL"]),
     ],
@@ -64,6 +68,15 @@ def test_an_external_database_has_two_logins():
     assert (database.user, database.owner, database.port) == ("app", "owner", 5433)
     with pytest.raises(AddressUnusable, match="same server"):
         from_environment(HOME | URLS | {"XINQIAO_DATABASE_URL": "postgresql://app@other.example/xinqiao"})
+
+
+def test_the_operator_says_who_it_is_in_both_languages():
+    usual = from_environment(HOME)
+    assert usual.operator == {Language.ZH_CN: "信桥", Language.EN: "Xinqiao"}
+    named = {"XINQIAO_OPERATOR_ZH": "示例征信", "XINQIAO_OPERATOR_EN": "Example Credit"}
+    settings = from_environment(HOME | named | {"XINQIAO_CONTACT": " ask@example.org "})
+    assert settings.operator == {Language.ZH_CN: "示例征信", Language.EN: "Example Credit"}
+    assert (usual.contact, settings.contact) == ("privacy@xinqiao.example", "ask@example.org")
 
 
 def test_offered_can_be_widened_only_by_name():

@@ -408,11 +408,81 @@ async def test_a_barred_use_and_a_bad_amount_are_said_in_words(me: Browser, lend
     await me.look("/apply")
     sent = await me.send("/apply", **(wish | {"region": "CN\x00BJ"}), amount="6000", use_of_funds="travel")
     assert sent.status_code == 422
-    for amount in ("", "-1", "0", "1e3000", "NaN", "Infinity", "1.005", "x"):
+
+
+ODD_AMOUNTS = (
+    "",
+    "-1",
+    "0",
+    "0.001",
+    "1.005",
+    "1e2",
+    "1e3000",
+    "9e999999",
+    "1e-999999",
+    "NaN",
+    "sNaN",
+    "Infinity",
+)
+ODD_FIELDS = [
+    *(("amount", amount) for amount in (*ODD_AMOUNTS, "9" * 1_000, "0." + "1" * 900, "x", "1 2", "1_0")),
+    *(("instalments", count) for count in ("", "0", "-1", "6.5", "9" * 9, "9" * 400, "x")),
+    *(("region", region) for region in ("", "-", "CN BJ", "CN\x00BJ", "x" * 33, "<b>")),
+    *(("currency", currency) for currency in ("", "cny", "CNYX", "C€Y", "x" * 900)),
+    ("use_of_funds", "fun"),
+]
+
+
+async def test_every_odd_field_is_said_in_words(me: Browser, lender: PartnerId) -> None:
+    wish = {"amount": "6000", "instalments": "6", "region": "CN-BJ", "use_of_funds": "travel"}
+    for name, value in ODD_FIELDS:
         await me.look("/apply")
-        assert (await me.send("/apply", **wish, amount=amount, use_of_funds="travel")).status_code == 422, (
-            amount
-        )
+        sent = await me.send("/apply", **(wish | {name: value}), agree_to_matching="yes")
+        assert (sent.status_code, f"/{name}" in me.text) == (422, True), (name, value[:40])
+    for amount in ("6,000", "6000.00", "６０００"):
+        await me.look("/apply")
+        sent = await me.send("/apply", **(wish | {"amount": amount}), agree_to_matching="yes")
+        assert (sent.status_code, "CN¥6,000.00" in me.text) == (200, True), amount
+
+
+@pytest.mark.parametrize("shown", ["0" * 64, ""])
+async def test_a_loan_step_rests_on_the_notice_that_was_shown(
+    me: Browser, lender: PartnerId, owner: "asyncpg.Connection[asyncpg.Record]", shown: str
+) -> None:
+    wish = {"amount": "6000", "instalments": "6", "region": "CN-BJ", "use_of_funds": "travel"}
+    await me.look("/apply")
+    sent = await me.send("/apply", **wish, agree_to_matching="yes", notice_sha256=shown)
+    assert (sent.status_code, "notice_changed" in sent.text) == (409, True)
+    assert await owner.fetchval("select count(*) from consent_grant") == 0
+    application = await apply(me)
+    offer = re.search(rf"{application}/offers/\w+", me.page.text)
+    assert offer
+    await me.look(offer[0])
+    sent = await me.send(offer[0], agree_to_hand_over="yes", notice_sha256=shown)
+    assert (sent.status_code, "notice_changed" in sent.text) == (409, True)
+    assert await owner.fetchval("select count(*) from consent_grant") == 1
+    await me.look(offer[0])
+    assert (await me.send(offer[0], agree_to_hand_over="yes")).status_code == 200
+
+
+async def test_pages_and_notices_name_who_operates(home: Path, database: Database) -> None:
+    names = {
+        "operator_name_zh": "示例征信",
+        "operator_name_en": "Example Credit",
+        "contact": "ask@example.org",
+    }
+    async with web_site.site(home, database, **names) as site:
+        me = await site.person(await lending.a_person())
+        for language, name in (("en", "Example Credit"), ("zh-CN", "示例征信")):
+            page = await me.look("/apply", language)
+            box = re.search(r'<label for="agree">(.*?)</label>', page.text)
+            notice = page.text.partition('<details class="notice">')[2]
+            assert box
+            assert name in box[1]
+            assert name in notice
+            assert "ask@example.org" in notice
+            assert "privacy@xinqiao.example" not in page.text
+            assert "ask@example.org" in (await me.look("/nowhere", language)).text
 
 
 async def test_staff_search_without_learning_who(
@@ -514,6 +584,6 @@ def test_a_rendered_notice_leaves_nothing_open(
 
 def test_no_category_is_left_without_words() -> None:
     for language in Language:
-        said = texts.Words(language)
+        said = texts.Words(language, "OP", "CONTACT")
         assert said.categories(list(Category)).count(texts.BETWEEN[language]) >= len(Category) - 1
         assert json.dumps(said.money(123_456, "CNY"), ensure_ascii=False).count("1,234.56") == 1

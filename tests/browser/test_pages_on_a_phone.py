@@ -253,7 +253,33 @@ async def test_without_scripts_a_person_can_stop_everything(
         await page.check("#category-shopping")
         await page.locator(".choice button").first.click()
         await page.goto(f"{seen.issuer}/me")
-        await page.locator("main form button").click()
+        await page.locator("form[action='/me/stop'] button").click()
         await page.wait_for_url("**/me/stopped")
         await page.screenshot(path=folder / "stopped.png")
         assert "全部停止" in await page.locator("h1").inner_text()
+
+
+@pytest.mark.parametrize("language", Language)
+async def test_a_link_on_another_site_signs_in_only_after_a_press(
+    site: Site, folder: Path, language: Language
+) -> None:
+    person = await lending.a_person()
+    link = await sessions.make_link(web_site.OPERATOR, site.settings, user=person.user)
+    async with window(site, folder, PHONE, language) as seen:
+        page = seen.page
+        await page.route(
+            "https://alpha.example/*",
+            lambda route: route.fulfill(
+                content_type="text/html", body=f'<a href="{seen.issuer}/sign-in/{link}">go</a>'
+            ),
+        )
+        await page.goto("https://alpha.example/")
+        await page.locator("a").click()
+        await page.wait_for_url("**/sign-in/*")
+        await seen.look("sign-in")
+        await page.locator("header a[hreflang]").click()
+        await page.wait_for_url("**/sign-in/*lang=*")
+        assert await page.locator("main button").count() == 1
+        await page.locator("main form button").click()
+        await page.wait_for_url("**/me")
+        await seen.look("signed-in")

@@ -97,22 +97,62 @@ async def test_withdrawal_while_queued_stops_it(owner):
     assert market.bank.calls == []
 
 
-async def test_withdrawal_while_it_is_being_sent_wins(owner):
+async def test_withdrawal_while_it_is_being_sent_wins_and_what_arrived_is_told(owner):
     market = await a_market()
     picked = await market.pick()
 
     async def meanwhile(_: httpx2.Request) -> None:
         await asyncio.create_task(withdraw(market, picked.referral.grant_id))
+        assert await standing(owner) == ("withdrawn", "sending")  # not "stopped": it has left
 
     market.bank.plan = [meanwhile]
     assert await deliver(market) == 1
-    assert await standing(owner) == ("withdrawn", "stopped")
+    assert await standing(owner) == ("withdrawn", "done")
     assert await kinds(owner, market) == [
         "referral_released",
         "grant_withdrawn",
         "referral_withdrawn",
         "delivery_overtaken",
     ]
+
+
+@pytest.mark.parametrize(
+    ("happened", "ends", "last"),
+    [(Lost(), "done", "delivery_overtaken"), (503, "stopped", "delivery_stopped")],
+)
+async def test_withdrawal_while_it_is_unclear_is_found_out_by_asking(owner, happened, ends, last):
+    """Asked by our reference alone; whether or not it arrived, nothing is sent any more."""
+    market = await a_market()
+    picked = await market.pick()
+    market.bank.plan = [happened]
+    await deliver(market)
+    await withdraw(market, picked.referral.grant_id)
+    assert await standing(owner) == ("withdrawn", "unknown")
+    await make_due(owner)
+    assert await deliver(market) == 1
+    assert await standing(owner) == ("withdrawn", ends)
+    assert [method for method, _ in market.bank.calls] == ["POST", "GET"]
+    told = await kinds(owner, market)
+    assert told[-1] == last
+    assert told.count("referral_released") == 1
+    await make_due(owner)
+    assert await deliver(market) == 0
+
+
+async def test_a_new_consent_does_not_send_what_was_withdrawn(owner):
+    market = await a_market()
+    picked = await market.pick()
+    market.bank.plan = [503]
+    await deliver(market)
+    await withdraw(market, picked.referral.grant_id)
+    await replace(market, made=await lending.apply(market.person)).pick()
+    await owner.execute(
+        "update partners_referral set next_try_at = now() + interval '1 h' where state = 'created'"
+    )
+    await owner.execute("update partners_referral set next_try_at = now() where state = 'withdrawn'")
+    assert await deliver(market) == 1
+    gone = await owner.fetchval("select delivery from partners_referral where state = 'withdrawn'")
+    assert (gone, market.bank.posted) == ("stopped", 1)
 
 
 async def test_an_expired_consent_stops_it(owner):

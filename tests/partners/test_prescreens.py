@@ -1,6 +1,7 @@
 """Pre-approval lists: who can be on one, that lines are taken back, and that nothing can be read from the order."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -8,18 +9,17 @@ import pytest
 from support import small_models, world
 from support.world import ALL, CRITERIA, LISTING, ORDINARY
 
-from compliance import criteria, criteria_json, ids
+from compliance import criteria, ids
 from compliance.act import open_act, open_view
 from compliance.canonical import digest
 from compliance.refusals import NotFound, Refusal, Unacceptable
-from compliance.vocabulary import Category
+from compliance.vocabulary import Category, PartnerKind
 from consent import grants
-from partners import prescreens
-from partners.prescreens import ListNotReady
-from scoring import policy
+from consent.permits import BUSINESS_ZONE
+from partners import list_criteria, prescreens
+from partners.prescreens import ListNotReady, Offer
+from scoring import policy, population, release
 from scoring.release import NoLawfulChannel
-
-SHOPPING = frozenset({Category.SHOPPING})
 
 
 @pytest.fixture
@@ -104,6 +104,33 @@ async def test_criteria_choose(bank):
     assert {entry.user_id for entry in found} == set(east)  # unknown is not "not west"
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("region", "east"), ("income_band", "4500_7999"), ("age_band", "35_44")]
+)
+async def test_what_somebody_does_not_share_never_meets_a_criterion(bank, attribute, value):
+    """Nor is anybody met by its absence."""
+    share, keep = await world.persons(2, born_on=datetime.now(UTC).date() - timedelta(days=40 * 366))
+    await world.granted(share, bank, LISTING)
+    await world.granted(keep, bank, LISTING, categories=ALL - {Category.DECLARED})
+    asked = {"op": "=", "args": [{"property": attribute}, value]}
+    assert {e.user_id for e in (await listed(bank, criteria=asked))[1]} == {share.user}
+    inverse = {"op": "not", "args": [{"op": "<>", "args": [{"property": attribute}, value]}]}
+    assert {e.user_id for e in (await listed(bank, criteria=inverse))[1]} == {share.user}
+    either = {"op": "or", "args": [CRITERIA, asked]}
+    assert {e.user_id for e in (await listed(bank, criteria=either))[1]} == {share.user, keep.user}
+    for absent in (
+        is_null(attribute),
+        {"op": "not", "args": [{"op": "or", "args": [asked, is_null(attribute)]}]},
+    ):
+        with pytest.raises(Unacceptable) as refused:
+            await world.list_wanted(bank, criteria=absent)
+        assert [f.code for f in refused.value.faults] == ["is_null_not_allowed"]
+
+
+def is_null(attribute):
+    return {"op": "isNull", "args": [{"property": attribute}]}
+
+
 async def test_age_and_band_choose(bank):
     young = await all_granted(bank, 2, born_on=datetime.now(UTC).date() - timedelta(days=20 * 366))
     older = await all_granted(bank, 2)
@@ -132,14 +159,150 @@ async def test_too_few_people_is_no_list(bank, owner):
     assert len(await entries(bank, again)) == 5
 
 
-async def test_a_list_is_an_evaluation_and_needs_a_channel(ground, owner):
+async def waiting(owner):
+    return await owner.fetchval("select count(*) from partners_prescreen where state = 'approved'")
+
+
+async def test_with_no_channel_open_nobodys_features_are_read(ground, owner, monkeypatch):
+    """The list fails for good with the refusal's code, and the next one that waits is made."""
     await world.put_model_in_use()
     bank = await world.a_bank()
     await all_granted(bank, 3)
     await world.list_wanted(bank)
-    with pytest.raises(NoLawfulChannel):
-        await world.list_made()
+
+    async def read(*_):
+        pytest.fail("features were read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(population, "read_everybody", read)
+        row = await world.list_made()
+    assert (row.state, row.why_failed) == ("failed", "no_lawful_channel")
     assert await owner.fetchval("select count(*) from partners_entry") == 0
+    assert (await world.kinds(owner))[-1] == "prescreen_failed"
+    assert await waiting(owner) == 0
+    await world.open_channel()
+    assert len((await listed(bank))[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "code"),
+    [
+        ("update scoring_model set state = 'candidate'", "no_model"),
+        ("delete from scoring_feature", "not_found"),
+    ],
+)
+async def test_a_list_that_cannot_be_made_holds_up_no_other(bank, owner, spoilt, code):
+    await all_granted(bank, 3)
+    await world.list_wanted(bank)
+    await owner.execute(spoilt)
+    row = await world.list_made()
+    assert (row.state, row.why_failed) == ("failed", code)
+    assert await waiting(owner) == 0
+
+
+async def test_reading_a_list_releases_it_again(bank, owner):
+    await all_granted(bank, 2)
+    prescreen, found = await listed(bank)
+    assert len(found) == 2
+    async with open_act(world.OFFICER, None) as act:
+        await release.remove_licence(act, "operator")
+    with pytest.raises(NoLawfulChannel):
+        await entries(bank, prescreen)
+    assert (await world.kinds(owner)).count("entry_delivered") == 2
+    await world.open_channel()
+    assert len(await entries(bank, prescreen)) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "born_on = current_date - interval '17 years'",
+        "born_on = null",
+        "objected_to_prescreen_at = now()",
+    ],
+)
+async def test_who_may_not_be_listed_any_more_is_not_handed_over(bank, owner, changed):
+    """Also where nothing recalled the line: the person is looked at anew."""
+    people = list(await all_granted(bank, 3))
+    prescreen, _ = await listed(bank)
+    await owner.execute(f"update consent_person set {changed} where id = $1", people[0])
+    assert {e.user_id for e in await entries(bank, prescreen)} == set(people[1:])
+
+
+async def test_a_page_counts_one_use_of_each_grant_and_a_month_has_an_end(bank, owner):
+    often, seldom = await world.persons(2)
+    grants_of = {
+        person.user: await world.granted(person, bank, LISTING, calls_per_month=calls)
+        for person, calls in ((often, 30), (seldom, 2))
+    }
+    prescreen, first = await listed(bank)
+    assert len(first) == 2
+    by_use = {e.user_id for e in await entries(bank, prescreen, limit=2)}
+    assert by_use == {often.user, seldom.user}
+    assert [e.user_id for e in await entries(bank, prescreen)] == [often.user]
+    used = await owner.fetch("select grant_id, calls from consent_use where month <= current_date")
+    calls = {r["grant_id"]: r["calls"] for r in used}
+    assert calls == {grants_of[often.user].id: 3, grants_of[seldom.user].id: 2}
+
+
+async def test_two_readers_at_once_share_the_last_use(bank):
+    (person,) = await world.persons(1)
+    await world.granted(person, bank, LISTING, calls_per_month=1)
+    both = [await world.list_wanted(bank) for _ in range(2)]
+    for _ in both:
+        await world.list_made()
+    pages = await asyncio.gather(*(asyncio.create_task(entries(bank, each)) for each in both))
+    assert sum(len(page) for page in pages) == 1
+
+
+async def test_who_withdraws_while_the_list_is_made_is_not_on_it(bank, owner, monkeypatch):
+    """The grants are looked at again, and locked, after the choice."""
+    people = await all_granted(bank, 3)
+    gone, grant = next(iter(people.values()))
+    chosen = prescreens._best
+
+    is_chosen, is_gone = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*given):
+        users = await chosen(*given)
+        is_chosen.set()
+        await asyncio.wait_for(is_gone.wait(), 20)
+        return users
+
+    async def leaves():
+        await is_chosen.wait()
+        await world.withdrawn(gone, grant.id)
+        is_gone.set()
+
+    monkeypatch.setattr(prescreens, "_best", slowly)
+    leaving = asyncio.create_task(leaves())
+    _, found = await listed(bank)
+    await leaving
+    assert {e.user_id for e in found} == set(people) - {gone.user}
+    assert await owner.fetchval("select count(*) from partners_entry") == 2
+    late = await world.list_wanted(bank)
+    monkeypatch.setattr(prescreens, "_best", chosen)
+    row = await world.list_made(entries_min=3)
+    assert (row.id, row.why_failed) == (late, "too_few_people")
+
+
+async def test_a_line_ends_with_its_grant(bank, owner):
+    short, long = await world.persons(2)
+    soon = await world.granted(short, bank, LISTING, period_days=7)
+    await world.granted(long, bank, LISTING)
+    prescreen = await world.list_wanted(bank, valid_until=datetime.now(UTC) + timedelta(days=20))
+    made = await world.list_made()
+    until = {e.user_id: e.valid_until for e in await entries(bank, prescreen)}
+    assert until == {short.user: soon.expires_at, long.user: made.valid_until}
+
+
+async def test_a_consent_through_a_bureau_is_none_to_be_listed_by_the_bank(bank):
+    direct = await all_granted(bank, 1)
+    bureau = await world.a_bank("bureau", PartnerKind.CREDIT_BUREAU)
+    await world.open_channel(bureau.partner, bank.partner)
+    (person,) = await world.persons(1)
+    await world.granted(person, bureau, LISTING, recipient=bank.partner, bureau=bureau.partner)
+    assert {e.user_id for e in (await listed(bank))[1]} == set(direct)
 
 
 async def test_the_order_says_nothing_and_the_digest_binds_the_list(bank):
@@ -151,7 +314,7 @@ async def test_the_order_says_nothing_and_the_digest_binds_the_list(bank):
         row = await prescreens.find(view, prescreen)
     names = [ids.public("ent", e.id) for e in found]
     assert row.snapshot == digest({"criteria": row.criteria_digest, "offer": row.offer, "entries": names})
-    assert row.criteria_digest == criteria.digest(criteria_json.parse(CRITERIA, prescreens.CATALOGUE))
+    assert row.criteria_digest == criteria.digest(list_criteria.read(CRITERIA))
     assert {(e.limit_minor, e.daily_rate) for e in found} == {(500_000, "0.0004")}
 
 
@@ -170,6 +333,8 @@ async def test_who_withdraws_is_off_the_list_and_recalled(bank, owner):
     assert [e.id for e in await entries(bank, prescreen)] == [e.id for e in found if e.id != found[1].id]
     (line,) = await recalls(bank, prescreen)
     assert (line["entry"], line["reason"]) == (found[1].id, "withdrawn")
+    assert line["recalled_on"] == datetime.now(BUSINESS_ZONE).date()
+    assert "recalled_at" not in line  # a time to the second would link one person's lines on several lists
     assert await recalls(bank, prescreen, after=(line["transaction"], str(line["seq"]))) == []
     kinds = await world.kinds(owner, grant_id=grant.id)
     assert kinds.index("grant_withdrawn") < kinds.index("entry_recalled")
@@ -296,6 +461,40 @@ async def test_what_cannot_be_asked_for(ground, owner, changes, refusal):
     with pytest.raises(refusal):
         await world.list_wanted(bank, **changes)
     assert await owner.fetchval("select count(*) from partners_prescreen") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointers"),
+    [
+        ({"product": "prd"}, ["/offer/product"]),
+        ({"product": f"prd_{'0' * 26}"}, ["/offer/product"]),
+        ({"currency": "USD"}, ["/offer/currency"]),
+        ({"limit_minor": 99_999}, ["/offer/limit_minor"]),
+        ({"limit_minor": 5_000_001, "daily_rate": "0.0005"}, ["/offer/limit_minor", "/offer/daily_rate"]),
+        ({"limit_minor": 5_000_000, "daily_rate": "0.00040"}, []),
+    ],
+)
+async def test_an_offer_is_what_the_banks_own_product_says(ground, changes, pointers):
+    bank = await world.a_bank()
+    offer = replace(Offer(await world.product_of(bank), 500_000, "CNY", "0.0004"), **changes)
+    if not pointers:
+        assert await world.list_wanted(bank, offer=offer)
+        return
+    with pytest.raises(Unacceptable) as refused:
+        await world.list_wanted(bank, offer=offer)
+    assert [f.pointer for f in refused.value.faults] == pointers
+
+
+async def test_no_product_of_another_bank_and_none_that_is_not_open(ground, owner):
+    bank, other = await world.a_bank(), await world.a_bank("beta")
+    for product in (await world.product_of(other), await world.product_of(bank)):
+        await owner.execute(
+            "update partners_product set open_from = '2039-01-01' where partner = $1", bank.partner
+        )
+        offer = Offer(product, 500_000, "CNY", "0.0004")
+        with pytest.raises(Unacceptable) as refused:
+            await world.list_wanted(bank, offer=offer)
+        assert [f.code for f in refused.value.faults] == ["not_your_product"]
 
 
 @pytest.mark.parametrize("offset", [-timedelta(seconds=1), prescreens.VALID_MAX + timedelta(minutes=1)])

@@ -21,7 +21,7 @@ from compliance.log import LogKey
 from compliance.refusals import Refusal
 from compliance.vocabulary import Category, PartnerClient, Person, Purpose, Worker
 from consent.permits import CategoryNotGranted, ConsentMissing, ConsentPaused, ConsentWithdrawn
-from partners import delivery, prescreens, referrals
+from partners import delivery, prescreens
 from partners.applications import AlreadyPicked, ApplicationClosed
 from scoring import scores
 from scoring.scorer import InsufficientEvidence
@@ -188,7 +188,7 @@ class Life:
             left = await self.owner.fetch(
                 "select delivery from partners_referral where grant_id = $1", row["id"]
             )
-            assert not {r["delivery"] for r in left} & referrals.UNDER_WAY
+            assert "queued" not in {r["delivery"] for r in left}
 
     async def deliver(self) -> None:
         """Once in a while the lender's answer is lost, or the courier dies between sending and noting it."""

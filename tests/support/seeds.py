@@ -53,6 +53,7 @@ class Seeds:
                 "language": "en",
                 "notice_sha256": "0" * 64,
             },
+            "POST /v1/me/lists": {"objects": False},
             "POST /v1/scores": {
                 "user": self.named["user"],
                 "purpose": "credit_assessment",
@@ -63,7 +64,7 @@ class Seeds:
             "POST /v1/prescreens": {
                 "criteria": CRITERIA,
                 "offer": {
-                    "product": "prd",
+                    "product": self.named["product_id"],
                     "limit_minor": 500_000,
                     "currency": "CNY",
                     "daily_rate": "0.0004",
@@ -110,7 +111,6 @@ async def planted(here: World) -> Seeds:
     score = await world.scored(bank.client, person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
-    await lending.a_product(bank.client.partner)
     made = await lending.apply(person)
     door = SignedHttp("https://alpha.example", "https://alpha.example/apply")
     picked = await lending.pick(person, made, {"alpha": door})
@@ -122,6 +122,7 @@ async def planted(here: World) -> Seeds:
         "listing": ids.public("gnt", listing.id),
         "score_id": ids.public("scr", score.id),
         "prescreen_id": ids.public("pre", prescreen),
+        "product_id": await world.product_of(bank.client),
         "application_id": ids.public("app", open_application.row.id),
         "offer_id": ids.public("off", open_application.offers[0].id),
         "referral_id": ids.public("ref", picked.referral.id),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import unescape
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx2
@@ -64,8 +65,8 @@ class Browser:
 class Site:
     """The application and what it stands on."""
 
-    def __init__(self, home: Path, database: Database, issuer: str) -> None:
-        self.settings = Settings(home, "demo", issuer, None, OFFERED)
+    def __init__(self, home: Path, database: Database, issuer: str, **changes: Any) -> None:
+        self.settings = Settings(home, "demo", issuer, None, OFFERED, **changes)
         self.app = create_app(self.settings, database)
 
     async def person(self, person: Person) -> Browser:
@@ -98,8 +99,8 @@ class Site:
 
 
 @asynccontextmanager
-async def site(home: Path, database: Database, issuer: str = ISSUER) -> AsyncIterator[Site]:
-    made = Site(home, database, issuer)
+async def site(home: Path, database: Database, issuer: str = ISSUER, **changes: Any) -> AsyncIterator[Site]:
+    made = Site(home, database, issuer, **changes)
     async with alive(made.app):
         yield made
 

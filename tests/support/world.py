@@ -15,7 +15,7 @@ import asyncpg
 import httpx2
 import numpy as np
 from support import oauth_app, small_models
-from support.lending import a_lender
+from support.lending import a_lender, a_product
 from support.oauth_client import OAuthClient
 
 from api import sessions, staff
@@ -23,7 +23,7 @@ from api.app import create_app
 from api.oauth.scopes import Scope
 from api.settings import Settings
 from compliance import ids
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.database import Database, ground
 from compliance.vocabulary import (
     OFFERED,
@@ -45,7 +45,7 @@ from consent import grants, people
 from consent.grants import Ask
 from consent.people import NewPerson
 from consent.tables import GrantRow
-from partners import prescreens
+from partners import prescreens, products
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
 from scoring.release import Relay
@@ -205,12 +205,20 @@ async def pseudonym_of(person: Person, client: PartnerClient) -> str:
 CRITERIA = {"op": "in", "args": [{"property": "band"}, ["A", "B", "C", "D", "E"]]}
 
 
+async def product_of(client: PartnerClient) -> str:
+    """The public id of an open product of the bank's, which is published where there is none."""
+    async with open_view(client) as view:
+        own = await products.open_of(view, client.partner)
+    return ids.public("prd", own[0].id if own else await a_product(client.partner))
+
+
 async def list_wanted(client: PartnerClient, criteria: object = CRITERIA, **changes: Any) -> UUID:
     """The bank asks for a list."""
+    offer = Offer(await product_of(client), 500_000, "CNY", "0.0004")
     async with open_act(client, LISTING) as act:
         wanted: dict[str, Any] = {
             "criteria": criteria,
-            "offer": Offer("prd", 500_000, "CNY", "0.0004"),
+            "offer": offer,
             "cap": 1_000,
             "valid_until": act.now + prescreens.VALID_MAX / 2,
         }
