@@ -11,6 +11,7 @@ from compliance.database import Database
 from compliance.vocabulary import OFFERED, Categories, Category, Language
 
 NAME_LENGTH_MAX = 100
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INSTALLATIONS = ("demo", "sandbox", "development", "production")
 
 
@@ -51,8 +52,8 @@ class Settings:
 
     @property
     def origin(self) -> str:
-        """The log's name: host (and port) of the issuer, and its path (C2SP tlog-checkpoint)."""
-        return f"{urlsplit(self.issuer).netloc}/log"
+        """The log's name, which must never change (C2SP tlog-checkpoint)."""
+        return log_name(self.issuer)
 
     @property
     def https(self) -> bool:
@@ -87,10 +88,15 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
     return Path("/var/lib/xinqiao") if os.geteuid() == 0 else Path.home() / ".local/share/xinqiao"
 
 
+def log_name(issuer: str) -> str:
+    """Host and port of the issuer and the log's path; on loopback no port: it is another one at every start."""
+    parts = urlsplit(issuer)
+    return f"{parts.hostname if parts.hostname in LOOPBACK else parts.netloc}/log"
+
+
 def _refuse_odd_issuer(issuer: str) -> None:
     parts = urlsplit(issuer)
-    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise SettingUnusable("XINQIAO_ISSUER is an https URL (http only on loopback)")
     if parts.query or parts.fragment or not parts.netloc:
         raise SettingUnusable("XINQIAO_ISSUER has no query and no fragment (RFC 8414 section 2)")

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 from joserfc import jwt
@@ -22,6 +21,7 @@ from litestar.params import FromPath, FromQuery
 from api import running
 from api.demo import catalogue
 from api.oauth.endpoints import KEYS_PATH
+from api.settings import log_name
 from compliance import postgres
 
 KEPT_MAX = 10_000
@@ -79,7 +79,7 @@ def from_environment() -> Litestar:
     return create_bank(
         BankConfig(
             partner=partner,
-            origin=f"{urlsplit(issuer).netloc}/log",
+            origin=log_name(issuer),
             name_zh=known[code].name_zh,
             name_en=known[code].name_en,
             jwks_url=issuer + KEYS_PATH,
