@@ -26,6 +26,17 @@ with postgres.running(pathlib.Path(sys.argv[1])) as sockets:
     sys.stdin.read()
 """
 
+KNOCK = """
+import os, pwd, socket, sys
+stranger = pwd.getpwnam("daemon")
+os.setgroups([]); os.setgid(stranger.pw_gid); os.setuid(stranger.pw_uid)
+door = socket.socket(socket.AF_UNIX)
+door.connect(sys.argv[1])
+wish = (196608).to_bytes(4, "big") + b"user\\0postgres\\0database\\0postgres\\0\\0"
+door.sendall((len(wish) + 4).to_bytes(4, "big") + wish)
+print(door.recv(200))
+"""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
@@ -53,6 +64,15 @@ def holding(home: Path) -> Iterator["subprocess.Popen[str]"]:
             if process.poll() is None:
                 process.stdin.close()
                 assert process.wait(live.STOP_SECONDS) == 0
+
+
+@contextmanager
+def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
+    """A stranger, of the user that the server runs as."""
+    user = {"user": pwd.getpwnam(postgres.SERVER_USER).pw_uid} if os.geteuid() == 0 else {}
+    with subprocess.Popen(["sleep", "60"], cwd="/", **user) as process:
+        yield process
+        process.kill()
 
 
 async def run(home: Path, statement: str) -> object:
@@ -103,20 +123,13 @@ async def test_a_stale_pid_file_that_names_a_stranger(cluster):
     """In containers numbers come back: after a crash the recorded one is often that of somebody else."""
     with holding(cluster):
         pass
-    as_server = {}
-    if os.geteuid() == 0:
-        as_server = {"user": pwd.getpwnam(postgres.SERVER_USER).pw_uid, "extra_groups": []}
-    stranger = subprocess.Popen(["sleep", "60"], cwd="/", **as_server)
-    try:
+    with sleeping() as stranger:
         for file in (cluster / "data" / "postmaster.pid", cluster / "run" / ".s.PGSQL.5432.lock"):
             file.write_text(f"{stranger.pid}\n{cluster / 'data'}\n1\n5432\n{cluster / 'run'}\n\n\nready\n")
         with holding(cluster):
             assert server_pid(cluster) != stranger.pid
             assert await run(cluster, "select 1") == 1
         assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
 
 
 async def test_a_server_that_nobody_owns_is_ended_before_another_is_started(cluster):
@@ -143,7 +156,7 @@ def test_a_home_whose_socket_would_not_fit_is_refused(tmp_path):
 async def test_root_runs_it_as_nobody_who_can_pass_but_not_look(cluster):
     with holding(cluster):
         nobody = pwd.getpwnam("nobody").pw_uid
-        assert Path(f"/proc/{server_pid(cluster)}").stat().st_uid == nobody
+        assert os.stat(f"/proc/{server_pid(cluster)}").st_uid == nobody
         assert (cluster / "data").stat().st_uid == nobody
         assert cluster.stat().st_uid == 0
         assert cluster.stat().st_mode & 0o077 == 0o011
@@ -153,21 +166,10 @@ async def test_root_runs_it_as_nobody_who_can_pass_but_not_look(cluster):
         assert (await run(cluster, settings)).split() == ["on"]  # durable, and on no network
 
 
-async def test_nobody_else_gets_in(cluster):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can knock as somebody else")
+def test_nobody_else_gets_in(cluster):
     """The socket is open to the system's users, the server only to its own (peer)."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can try as somebody else")
     with holding(cluster):
-        stranger = pwd.getpwnam("daemon").pw_uid
-        knock = f"""
-import os, socket
-os.setgroups([]); os.setgid({stranger}); os.setuid({stranger})
-s = socket.socket(socket.AF_UNIX); s.connect({str(cluster / "run" / ".s.PGSQL.5432")!r})
-body = (196608).to_bytes(4, "big") + b"user\\0postgres\\0database\\0postgres\\0\\0"
-s.sendall((len(body) + 4).to_bytes(4, "big") + body)
-print(s.recv(200))
-"""
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", knock], capture_output=True, text=True, check=False
-        )
-        assert "Peer authentication failed" in done.stdout, done
+        knock = [sys.executable, "-I", "-c", KNOCK, str(cluster / "run" / ".s.PGSQL.5432")]
+        done = subprocess.run(knock, capture_output=True, text=True, check=False)
+    assert "Peer authentication failed" in done.stdout, done

@@ -51,19 +51,6 @@ async def a_consent(server: Server, calls: int = 1_000) -> tuple[Software, Brows
     return bank, browser, person, told(await bank.call("GET", f"/v1/grants/{asked['id']}"), 200)
 
 
-async def everything_logged(owner) -> None:
-    """Wait until each fact stands in the log, and its head is signed."""
-    left = """
-        select (select count(*) from compliance_unplaced)
-             + (select count(*) from compliance_log) - (select coalesce(max(size), 0) from compliance_checkpoint)
-    """
-    for _ in range(int(live.WAIT_SECONDS / 0.05)):
-        if await owner.fetchval(left) == 0:
-            return
-        await asyncio.sleep(0.05)
-    raise TimeoutError("not everything was logged")
-
-
 async def in_log_order(owner, grant: str) -> list[str]:
     """The kinds of a grant's facts, as they stand in the log."""
     rows = await owner.fetch(
@@ -81,7 +68,7 @@ async def verified() -> Report:
 
 
 async def assert_whole(owner) -> None:
-    await everything_logged(owner)
+    await live.everything_logged(owner)
     report = await verified()
     assert (report.findings, report.pending) == ((), 0)
     last, count = await owner.fetchrow("select max(leaf_index), count(*) from compliance_log")
@@ -174,7 +161,7 @@ async def test_a_killed_worker_loses_nothing(place, owner):
     """The server starts another; what committed meanwhile gets its place, no place is given twice or left out."""
     async with place.server() as server:
         bank, _, _, grant = await a_consent(server)
-        await everything_logged(owner)
+        await live.everything_logged(owner)
         killed = set()
         for _ in range(2):
             (worker,) = (pid for pid, called in server.running.family.items() if "worker" in called)
@@ -182,11 +169,11 @@ async def test_a_killed_worker_loses_nothing(place, owner):
             killed.add(worker)
             for _ in range(5):
                 told(await bank.call("POST", "/v1/scores", wanted(grant["user"])), 201)
-            await everything_logged(owner)
+            await live.everything_logged(owner)
         assert len(killed) == 2
         with place.worker() as second:  # beside the server's own
             told(await bank.call("POST", "/v1/scores", wanted(grant["user"])), 201)
-            await everything_logged(owner)
+            await live.everything_logged(owner)
             await asyncio.to_thread(second.kill)
         await assert_whole(owner)
         assert await asyncio.to_thread(server.running.stop) == 0
@@ -226,7 +213,7 @@ async def test_an_auditor_verifies_replays_and_finds_damage(place: Installation,
     async with place.server() as server:
         bank, _, _, grant = await a_consent(server)
         score = told(await bank.call("POST", "/v1/scores", wanted(grant["user"])), 201)
-        await everything_logged(owner)
+        await live.everything_logged(owner)
         outside = tmp_path / "checkpoint.txt"
         taken = await place.run("log", "checkpoint")
         assert (taken.returncode, taken.stderr) == (0, "")
@@ -234,7 +221,7 @@ async def test_an_auditor_verifies_replays_and_finds_damage(place: Installation,
         outside.write_text(taken.stdout)
         for _ in range(3):
             told(await bank.call("POST", "/v1/scores", wanted(grant["user"])), 201)
-        await everything_logged(owner)
+        await live.everything_logged(owner)
         assert await asyncio.to_thread(server.running.stop) == 0
 
     whole = await place.run("log", "verify", "--against", str(outside))

@@ -178,6 +178,19 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = WAIT_SECOND
         time.sleep(0.05)
 
 
+async def everything_logged(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Wait until each fact stands in the log, and its head is signed."""
+    left = """
+        select (select count(*) from compliance_unplaced)
+             + (select count(*) from compliance_log) - (select coalesce(max(size), 0) from compliance_checkpoint)
+    """
+    for _ in range(int(WAIT_SECONDS / 0.05)):
+        if await owner.fetchval(left) == 0:
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("not everything was logged")
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be noticed does not."""
     try:
