@@ -1,4 +1,4 @@
-"""The story: seven chapters, each a few real calls whose answers must be as told; the first that is not ends it."""
+"""The story: chapters of a few real calls, whose answers must be as told; the first that is not ends it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -146,7 +146,7 @@ async def _licence(story: Story, bank: BankSoftware, pseudonym: str, user: UserI
 
 
 async def _list(story: Story, bank: BankSoftware, user: UserId) -> None:
-    story.tell.chapter("List", "预筛名单：冻结、可召回")
+    story.tell.chapter("List", "预授信名单：冻结、可撤下")
     own = expect(await bank.call("GET", "/v1/products"), 200)["items"]
     product = next(p for p in own if p["currency"] == story.world.currency)
     story.tell.step("the bank looks up its own product", f"{product['name']['en']}, {product['id']}")

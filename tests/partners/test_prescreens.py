@@ -251,8 +251,23 @@ async def test_two_readers_at_once_share_the_last_use(bank):
     both = [await world.list_wanted(bank) for _ in range(2)]
     for _ in both:
         await world.list_made()
-    pages = await asyncio.gather(*(asyncio.create_task(entries(bank, each)) for each in both))
-    assert sum(len(page) for page in pages) == 1
+    has_read, leave = asyncio.Event(), asyncio.Event()
+
+    async def first() -> int:
+        async with open_act(bank, LISTING) as act:
+            page = await prescreens.entries(act, both[0], after=None, limit=500)
+            has_read.set()
+            await leave.wait()
+            return len(page)
+
+    one = asyncio.create_task(first())
+    await has_read.wait()
+    other = asyncio.create_task(entries(bank, both[1]))
+    await asyncio.wait(
+        {other}, timeout=0.3
+    )  # time enough to see the count as it was before the first commits
+    leave.set()
+    assert (await one, await other) == (1, [])
 
 
 async def test_who_withdraws_while_the_list_is_made_is_not_on_it(bank, owner, monkeypatch):
