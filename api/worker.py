@@ -48,16 +48,6 @@ async def run(settings: Settings) -> None:
 
 def jobs(settings: Settings) -> list[Job]:
     """Everything that is done without anybody waiting for it."""
-    signed = False
-
-    async def extend_log() -> bool:
-        nonlocal signed
-        placed = await sequencer.sequence()
-        if placed or not signed:  # at the start too: a crash may have left facts placed and not signed
-            await sequencer.publish()
-            signed = True
-        return placed > 0
-
     known = connectors.read(settings.home)
 
     async def deliver() -> bool:
@@ -90,6 +80,17 @@ async def keep_on(job: Job, stop: asyncio.Event) -> None:
             pause = REST_AFTER_ERROR_SECONDS
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
+
+
+async def extend_log() -> bool:
+    """Give committed facts their place in the log, and sign the head where nobody has.
+
+    The head may be another's to sign, who placed the facts and was killed: whoever finds it unsigned signs it.
+    """
+    placed = await sequencer.sequence()
+    if placed or not await sequencer.is_signed():
+        await sequencer.publish()
+    return placed > 0
 
 
 async def make_next_list(entries_min: int) -> bool:

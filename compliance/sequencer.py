@@ -37,6 +37,10 @@ from compliance_unplaced u join compliance_fact f on f.id = u.fact order by u.se
 """
 FORGET = "delete from compliance_unplaced where fact = any($1::uuid[])"
 SIZE = "select coalesce(max(leaf_index) + 1, 0) as size from compliance_log"
+SIGNED = """
+select coalesce((select max(leaf_index) + 1 from compliance_log), 0)
+     = coalesce((select max(size) from compliance_checkpoint), 0) as signed
+"""
 LAST_TENANT_SEQ = """
 select key, coalesce((select max(tenant_seq) from compliance_log where tenant = key), 0) as seq
 from unnest($1::uuid[]) as key
@@ -147,6 +151,14 @@ async def publish() -> Checkpoint:
         await db.execute_query(KEEP_CHECKPOINT, [size, head.root, note, upkeep.now])
         _remember(here.home / SEEN, note)
     return head
+
+
+async def is_signed() -> bool:
+    """Whether the newest checkpoint covers every placed fact."""
+    async with open_upkeep(WORKER) as upkeep:
+        rows = await upkeep.db.execute_query_dict(SIGNED)
+    signed: bool = rows[0]["signed"]
+    return signed
 
 
 async def read_size(db: BaseDBAsyncClient) -> int:

@@ -12,6 +12,7 @@ import asyncpg
 import metamorphic_log
 import pytest
 
+from api import worker
 from compliance import act, facts, log, sequencer
 from compliance.act import open_act, open_upkeep
 from compliance.log import LogKey
@@ -390,3 +391,13 @@ async def test_tiles_that_were_not_fetched_are_missing():
         tile = await sequencer.read_tiles(upkeep.db, {(0, 0)})
     with pytest.raises(log.TileDamaged):
         log.root(tile, 1)
+
+
+async def test_a_head_that_a_killed_sequencer_left_unsigned_is_seen(owner):
+    assert await sequencer.is_signed()  # an empty log needs no signature
+    await record(3)
+    await sequencer.sequence()  # and killed here, before it signed
+    assert not await sequencer.is_signed()
+    assert await worker.extend_log() is False
+    assert await sequencer.is_signed()
+    assert await owner.fetchval("select max(size) from compliance_checkpoint") == 3

@@ -99,7 +99,12 @@ class Running:
         family = self.family
         self.process.kill()
         self.process.wait()
-        wait_until(lambda: not any(alive(pid) for pid in family), f"{family} are gone")
+        try:
+            wait_until(lambda: not any(alive(pid) for pid in family), f"{family} are gone")
+        except TimeoutError:
+            for pid in filter(alive, family):
+                os.kill(pid, signal.SIGKILL)
+            raise
 
 
 @dataclass
