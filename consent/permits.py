@@ -43,7 +43,7 @@ with found as (
     on conflict (grant_id, month) do update set calls = consent_use.calls + excluded.calls, last_used_at = excluded.last_used_at
     returning calls
 )
-select found.*, (select calls from used) as calls from found
+select found.*, (select calls from used) as calls, clock_timestamp() as now from found
 """
 
 
@@ -178,6 +178,7 @@ async def permit(
         act.concern(user, None)
         raise ConsentMissing("ask the person for consent (POST /v1/grants), then try again")
     row = rows[0]
+    act.now = row["now"]  # read after the lock: uses of one grant stand in the order of their times
     grant = GrantId(row["id"])
     act.concern(user, grant)
     _refuse_unless_live(row, act.now, count=count)
