@@ -8,12 +8,8 @@ import msgspec
 T = TypeVar("T")
 
 PLAIN = r"^[^\x00-\x1f\x7f]*$"
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=PLAIN)]
-"""A short line of text."""
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=PLAIN)]
 """An opaque id with its type prefix."""
-Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
-Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PLAIN)]
 CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,10})?$", max_length=20)]
 
