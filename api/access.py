@@ -35,6 +35,8 @@ class Access:
     roles: frozenset[StaffRole] = frozenset()
     once: bool = False
     """A repeat would cost: the call must carry an `Idempotency-Key`."""
+    while_frozen: bool = False
+    """Also a frozen partner may call: it has to learn what people withdraw."""
 
 
 class ScopeMissing(Refusal):
@@ -66,9 +68,11 @@ def public() -> dict[str, Any]:
     return {"access": Access("public")}
 
 
-def client(scope: Scope, purpose: Purpose | None = None, *, once: bool = False) -> dict[str, Any]:
+def client(
+    scope: Scope, purpose: Purpose | None = None, *, once: bool = False, while_frozen: bool = False
+) -> dict[str, Any]:
     """A partner's client, with a token and proof that carry the scope."""
-    return {"access": Access("client", purpose, scope, once=once)}
+    return {"access": Access("client", purpose, scope, once=once, while_frozen=while_frozen)}
 
 
 def person(purpose: Purpose | None = None, *, once: bool = False) -> dict[str, Any]:
@@ -89,7 +93,7 @@ async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler:
     request: AnyRequest = Request(connection.scope)
     principal: Principal
     if wanted.kind == "client":
-        principal = await pipeline.protected_call(request)
+        principal = await pipeline.protected_call(request, while_frozen=wanted.while_frozen)
         await _demand_scope(principal, wanted)
     else:
         principal = await sessions.signed_in(request, wanted.kind)
@@ -110,10 +114,18 @@ def _demand_json(request: AnyRequest, handler: HTTPRouteHandler) -> None:
 
 
 async def keep_private(message: Message, scope: ASGIScope) -> None:
-    """Before an answer leaves: nothing that was said to somebody is kept by a cache, unless its route says so."""
-    if message["type"] == "http.response.start" and "principal" in scope:
-        headers = MutableScopeHeaders.from_message(message)
+    """Before an answer leaves: nothing that was said to somebody is kept by a cache, unless its route says so.
+
+    A client is told with each answer how many calls it has left.
+    """
+    if message["type"] != "http.response.start":
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    if "principal" in scope:
         headers.setdefault("Cache-Control", "no-store")
+    left: dict[str, str] = scope.get("rate_limit", {})  # type: ignore[assignment]
+    for name, value in left.items():
+        headers[name] = value
 
 
 async def _demand_scope(principal: PartnerClient, wanted: Access) -> None:
@@ -160,6 +172,20 @@ async def request_act(request: AnyRequest) -> AsyncGenerator[Act]:
         raise
     async with open_act(principal, wanted.purpose, once) as act:
         yield act
+
+
+@asynccontextmanager
+async def client_act(caller: PartnerClient) -> AsyncGenerator[Act]:
+    """Open an act for a client that authenticated itself to the authorization server."""
+    async with open_act(caller, None) as act:
+        yield act
+
+
+@asynccontextmanager
+async def client_view(caller: PartnerClient) -> AsyncGenerator[View]:
+    """Open a read-only look for a client that authenticated itself to the authorization server."""
+    async with open_view(caller) as view:
+        yield view
 
 
 @asynccontextmanager

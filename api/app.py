@@ -13,9 +13,22 @@ from litestar.types import ControllerRouterHandler
 from api import access, telemetry
 from api.oauth import endpoints
 from api.settings import Settings, from_environment
-from api.v1 import applications, grants, health, log, me, outcomes, prescreens, products, referrals, scores
+from api.v1 import (
+    applications,
+    clients,
+    grants,
+    health,
+    log,
+    me,
+    outcomes,
+    prescreens,
+    products,
+    referrals,
+    scores,
+)
 from api.web import (
     ask,
+    authorize,
     console,
     failures,
     loans,
@@ -43,10 +56,23 @@ NOUNS = {
     "My applications": applications,
     "Log": log,
     "Access": endpoints,
+    "Clients": clients,
     "Service": health,
 }
 """The API by noun; the titles head the reference."""
-PAGES = (static_files, start, sign_in, me_pages, ask, own_grants, own_scores, loans, console, problem_pages)
+PAGES = (
+    static_files,
+    start,
+    sign_in,
+    authorize,
+    me_pages,
+    ask,
+    own_grants,
+    own_scores,
+    loans,
+    console,
+    problem_pages,
+)
 ROUTES: list[ControllerRouterHandler] = [
     *(Router("/", route_handlers=noun.routes, tags=[title]) for title, noun in NOUNS.items()),
     *(route for page in PAGES for route in page.routes),

@@ -12,11 +12,20 @@ from pathlib import Path
 from api.settings import Settings, SettingUnusable, from_environment
 from compliance import postgres
 from compliance.database import AddressUnusable
+from compliance.keys import RotationRefused
 from compliance.migrate import MigrationRefused
 from compliance.postgres import PostgresFailed
 from compliance.refusals import Refusal
 
-EXPECTED = (SettingUnusable, AddressUnusable, PostgresFailed, MigrationRefused, Refusal, FileNotFoundError)
+EXPECTED = (
+    SettingUnusable,
+    AddressUnusable,
+    PostgresFailed,
+    MigrationRefused,
+    RotationRefused,
+    Refusal,
+    FileNotFoundError,
+)
 USAGE_ERROR, FAILED = 2, 1
 
 
@@ -72,6 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint = log.add_parser("checkpoint", help="print the newest signed checkpoint, to be kept outside")
     checkpoint.set_defaults(run=_checkpoint)
 
+    _add_operating(commands)
+
+    keys = commands.add_parser("keys", help="the keys of the installation").add_subparsers(
+        required=True, metavar="command"
+    )
+    rotate = keys.add_parser("rotate", help="let the next signing key sign, and retire the current one")
+    rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
+    rotate.set_defaults(run=_rotate_keys)
+
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
     replay.add_argument("score")
     replay.set_defaults(run=_replay)
@@ -91,6 +109,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     openapi.set_defaults(run=_openapi)
     return parser
+
+
+def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What the operator does: clients and sign-ins."""
+    clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
+        required=True, metavar="command"
+    )
+    client = clients.add_parser("add", help="register a client; in production, propose it")
+    client.add_argument("--partner", required=True, metavar="CODE", help="the partner's code or id")
+    client.add_argument("--client-id", required=True, metavar="ID")
+    client.add_argument("--scope", required=True, help='e.g. "scores grants"')
+    client.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="may be repeated")
+    client.add_argument("--jwks", type=Path, metavar="FILE", help="its set of public keys")
+    client.add_argument("--jwks-uri", metavar="URL", help="where it publishes them")
+    client.add_argument("--tls-subject", metavar="DN", help="the name in its certificate (RFC 4514)")
+    client.add_argument("--method", help="by default private_key_jwt; with --tls-subject, tls_client_auth")
+    client.add_argument("--certificate-bound", action="store_true", help="bind its tokens to its certificate")
+    client.set_defaults(run=_add_client)
+
+    users = commands.add_parser("users", help="people who sign in").add_subparsers(
+        required=True, metavar="command"
+    )
+    add = users.add_parser("add-development", help="a name and a password for a fictional person")
+    add.add_argument("name")
+    add.add_argument(
+        "--password-file", type=Path, required=True, metavar="FILE", help="its first line counts"
+    )
+    add.add_argument("--born", type=date.fromisoformat, default=date(1990, 1, 1), metavar="YYYY-MM-DD")
+    add.add_argument("--reference", help="the operator's reference of somebody who exists already")
+    add.set_defaults(run=_add_development_sign_in)
 
 
 def _port(text: str) -> int:
@@ -152,6 +200,48 @@ def _replay(arguments: argparse.Namespace) -> int:
     from api import auditing  # noqa: PLC0415 - as above
 
     return auditing.run(from_environment(), lambda found: auditing.replay(found, arguments.score))
+
+
+def _add_client(arguments: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    by_default = "tls_client_auth" if arguments.tls_subject else "private_key_jwt"
+    return auditing.run(
+        from_environment(),
+        lambda found: operating.add_client(
+            found,
+            arguments.partner,
+            arguments.jwks,
+            client_id=arguments.client_id,
+            scopes=arguments.scope.split(),
+            redirect_uris=arguments.redirect_uri,
+            method=arguments.method or by_default,
+            jwks_uri=arguments.jwks_uri,
+            tls_subject=arguments.tls_subject,
+            certificate_bound=arguments.certificate_bound,
+        ),
+    )
+
+
+def _add_development_sign_in(arguments: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    return auditing.run(
+        from_environment(),
+        lambda found: operating.add_development_sign_in(
+            found,
+            arguments.name,
+            arguments.password_file,
+            born_on=arguments.born,
+            reference=arguments.reference,
+        ),
+    )
+
+
+def _rotate_keys(arguments: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: operating.rotate_keys(found, at_once=arguments.now))
 
 
 def _quote(arguments: argparse.Namespace) -> int:

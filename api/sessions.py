@@ -12,7 +12,7 @@ from litestar.datastructures import Cookie
 
 from api.settings import Settings
 from compliance import ids
-from compliance.act import open_act, open_upkeep
+from compliance.act import Upkeep, open_act, open_upkeep
 from compliance.database import ground
 from compliance.refusals import Refusal
 from compliance.vocabulary import Person, Principal, Staff, StaffId, StaffRole, UserId
@@ -82,8 +82,7 @@ async def make_link(
 
 
 async def sign_in(settings: Settings, link: str) -> SignedIn:
-    """Spend a link and start a session with a token of its own (no token that came from outside is adopted)."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    """Spend a link and start a session."""
     async with open_upkeep() as upkeep:
         rows = await upkeep.db.execute_query_dict(
             """update api_link set used_at = $2 where token_hash = $1 and used_at is null and expires_at > $2
@@ -92,20 +91,34 @@ async def sign_in(settings: Settings, link: str) -> SignedIn:
         )
         if not rows:
             raise LinkSpent("ask for a new sign-in link")
-        await upkeep.db.execute_query(
-            """insert into api_session (id, token_hash, user_id, staff, method, signed_in_at, expires_at)
-               values ($1, $2, $3, $4, $5, $6, $7)""",
-            [
-                ids.random_id(),
-                _hash(token),
-                rows[0]["user_id"],
-                rows[0]["staff"],
-                METHOD,
-                upkeep.now,
-                upkeep.now + timedelta(seconds=settings.session_seconds),
-            ],
-        )
-    return SignedIn(token, "person" if rows[0]["user_id"] else "staff")
+        return await _begin(upkeep, settings, METHOD, user=rows[0]["user_id"], staff=rows[0]["staff"])
+
+
+async def start(settings: Settings, user: UserId, method: str) -> SignedIn:
+    """Start a session of a person who has just proven who they are; `method` says how."""
+    async with open_upkeep() as upkeep:
+        return await _begin(upkeep, settings, method, user=user, staff=None)
+
+
+async def _begin(
+    upkeep: Upkeep, settings: Settings, method: str, *, user: UserId | None, staff: StaffId | None
+) -> SignedIn:
+    """A session with a token of its own: none that came from outside is adopted."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    await upkeep.db.execute_query(
+        """insert into api_session (id, token_hash, user_id, staff, method, signed_in_at, expires_at)
+           values ($1, $2, $3, $4, $5, $6, $7)""",
+        [
+            ids.random_id(),
+            _hash(token),
+            user,
+            staff,
+            method,
+            upkeep.now,
+            upkeep.now + timedelta(seconds=settings.session_seconds),
+        ],
+    )
+    return SignedIn(token, "person" if user else "staff")
 
 
 async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staff:

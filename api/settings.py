@@ -1,10 +1,14 @@
 """Every setting of an installation, read once from the environment into one frozen value."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from compliance import database as databases
 from compliance.database import Database
@@ -12,6 +16,7 @@ from compliance.vocabulary import OFFERED, Categories, Category, Language
 
 NAME_LENGTH_MAX = 100
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HTTPS_ORIGIN = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?/?")
 INSTALLATIONS = ("demo", "sandbox", "development", "production")
 
 
@@ -37,6 +42,10 @@ class Settings:
     session_seconds: int = 1_800
     link_seconds: int = 3_600
     body_bytes_max: int = 262_144
+    client_calls_per_minute: int = 3_000
+    """Of one client, over all processes."""
+    grant_calls_per_minute: int = 60
+    """With the tokens of one person's consent."""
     prescreen_entries_min: int = 1_000
     """A list with fewer people is refused: it would say something about one of them."""
     operator_name_zh: str = "信桥"
@@ -44,6 +53,12 @@ class Settings:
     """Who handles people's data, as notices and pages name them (个人信息保护法, article 17)."""
     contact: str = "privacy@xinqiao.example"
     """Where people reach the operator about their data."""
+    trusted_proxies: frozenset[str] = frozenset()
+    """The addresses whose word on a client's certificate counts (RFC 9440); from others it is ignored."""
+    client_ca: Path | None = None
+    """The authorities for clients' certificates, PEM; none: only certificates that are registered one by one count."""
+    mtls_origin: str | None = None
+    """Where clients call with a certificate, if it is another address (RFC 8705 section 5), no trailing slash."""
 
     @property
     def operator(self) -> Mapping[Language, str]:
@@ -75,9 +90,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         database=_database(environment),
         offered=_offered(environment.get("XINQIAO_OFFERED")),
         prescreen_entries_min=_number(environment, "XINQIAO_PRESCREEN_ENTRIES_MIN", 1_000, low=1),
+        client_calls_per_minute=_number(environment, "XINQIAO_CLIENT_CALLS_PER_MINUTE", 3_000, low=1),
+        grant_calls_per_minute=_number(environment, "XINQIAO_GRANT_CALLS_PER_MINUTE", 60, low=1),
         operator_name_zh=_name(environment, "XINQIAO_OPERATOR_ZH", "信桥"),
         operator_name_en=_name(environment, "XINQIAO_OPERATOR_EN", "Xinqiao"),
         contact=_name(environment, "XINQIAO_CONTACT", "privacy@xinqiao.example"),
+        trusted_proxies=_addresses(environment.get("XINQIAO_TRUSTED_PROXIES", "")),
+        client_ca=_authorities(environment.get("XINQIAO_CLIENT_CA")),
+        mtls_origin=_https_origin(environment.get("XINQIAO_MTLS_ORIGIN")),
     )
 
 
@@ -118,6 +138,32 @@ def _offered(text: str | None) -> Categories:
         return frozenset(Category(name.strip()) for name in text.split(","))
     except ValueError:
         raise SettingUnusable(f"XINQIAO_OFFERED is a list of: {', '.join(Category)}") from None
+
+
+def _addresses(text: str) -> frozenset[str]:
+    try:
+        return frozenset(str(ip_address(part.strip())) for part in text.split(",")) if text else frozenset()
+    except ValueError:
+        raise SettingUnusable("XINQIAO_TRUSTED_PROXIES is a list of IP addresses") from None
+
+
+def _authorities(text: str | None) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).resolve()
+    try:
+        x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        raise SettingUnusable("XINQIAO_CLIENT_CA is a file of certificates in PEM") from None
+    return path
+
+
+def _https_origin(text: str | None) -> str | None:
+    if not text:
+        return None
+    if HTTPS_ORIGIN.fullmatch(text) is None:
+        raise SettingUnusable("XINQIAO_MTLS_ORIGIN is an https URL of a host and no more")
+    return text.rstrip("/")
 
 
 def _name(environment: Mapping[str, str], name: str, usual: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from api import telemetry
+from api.oauth import authorizations
 from api.oauth.checks import single_use
 from api.settings import Settings
 from compliance import sequencer
@@ -117,8 +118,9 @@ async def end_expired() -> bool:
 
 
 async def purge() -> bool:
-    """Forget spent proofs, old answers, links and sessions that are over; never a fact."""
+    """Forget spent proofs, requests nobody answered, old answers, links and sessions that are over; never a fact."""
     await single_use.forget()
+    await authorizations.forget()
     async with open_upkeep() as upkeep:
         await upkeep.db.execute_query(
             "delete from compliance_reply where made_at < $1", [upkeep.now - KEPT_FOR]

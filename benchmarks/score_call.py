@@ -23,7 +23,7 @@ from api.app import create_app
 from api.demo import catalogue, world
 from api.demo.callers import BankSoftware, Browser, expect
 from api.demo.play import _until_up
-from api.demo.story import Story, approve, ask, score_request
+from api.demo.steps import Story, approve, ask, score_request
 from api.demo.telling import Telling
 from api.demo.world import World
 from api.settings import Settings, from_environment

@@ -5,12 +5,14 @@ transaction, the tenant or the log. `open_view` reads a caller's own things and 
 for bookkeeping that concerns nobody's data; an architecture test lists the files that may call it.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from tortoise import connections
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.transactions import in_transaction
 
@@ -201,6 +203,12 @@ async def open_upkeep(worker: Worker | None = None) -> AsyncGenerator[Upkeep]:
     async with _alone() as db:
         role = "xinqiao_platform" if worker else "xinqiao_upkeep"
         yield Upkeep(db, await _set(db, role, None, None, read_only=False))
+
+
+async def upkeep_statement(query: str, values: Sequence[object]) -> list[dict[str, Any]]:
+    """Bookkeeping in one statement that enters its role itself: a transaction of its own in a single round trip."""
+    rows: list[dict[str, Any]] = await connections.get("default").execute_query_dict(query, list(values))
+    return rows
 
 
 async def _enter(db: BaseDBAsyncClient, principal: Principal | None, *, read_only: bool = False) -> datetime:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from joserfc import jwt
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from compliance import ids
@@ -179,12 +178,10 @@ def promise(fact: Fact) -> str:
 
     A partner that keeps it can prove, with nobody's help, that a fact was left out.
     """
-    ring = ground().keyring
     claims = {
         "iss": ground().origin,
         "fact": ids.public("fct", fact.id),
         "commitment": fact.commitment.hex(),
         "by": int((fact.recorded_at + MERGE_DELAY).timestamp()),
     }
-    header = {"alg": "ES256", "typ": PROMISE_TYPE, "kid": ring.signing.kid}
-    return jwt.encode(header, claims, ring.signing, algorithms=["ES256"])
+    return ground().keyring.sign(PROMISE_TYPE, claims)

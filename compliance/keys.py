@@ -7,9 +7,13 @@ import fcntl
 import hashlib
 import hmac
 import json
+import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
@@ -19,12 +23,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from compliance.refusals import Refusal
 
 NONCE_BYTES = 12
+SIGNING_ALGORITHM = "ES256"
 KEY_BYTES = 32
+SIGNING, SINGLE = "signing.json", "signing.jwk"
+"""The file of the signing keys, and the one that an older installation has."""
+RETIRED_MAX = 32
+LOOK_EVERY_SECONDS = 2.0
+SETTLING_SECONDS = 600
+"""After a rotation: clients keep our published keys for 5 minutes, and access tokens live for 5."""
 
 
 class KeyErased(Refusal):
@@ -33,13 +45,112 @@ class KeyErased(Refusal):
     status, code, title = 410, "erased", "This was deleted at the person's request"
 
 
+class RotationRefused(Exception):
+    """The signing key was rotated too lately: whoever keeps our published keys may not know the next one yet."""
+
+
+@dataclass(frozen=True)
+class SigningKeys:
+    """The ES256 keys in their three states, each with its RFC 7638 thumbprint as `kid`.
+
+    `next` is published and signs nothing yet; `current` signs; of the `retired`, newest first, only the public part is
+    left: what they signed can be verified for years. `rotated_at` is in seconds since 1970; 0: never.
+    """
+
+    next: ECKey
+    current: ECKey
+    retired: tuple[ECKey, ...] = ()
+    rotated_at: float = 0
+
+    @cached_property
+    def public(self) -> tuple[ECKey, ...]:
+        """The public parts: next, current, retired."""
+        return (_public(self.next), _public(self.current), *self.retired)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everybody can have learnt of the last rotation."""
+        return time.time() >= self.rotated_at + SETTLING_SECONDS
+
+    def rotated(self) -> "SigningKeys":
+        """One step on: the next key signs, the current one retires, a new one is published."""
+        retired = self.public[1 : RETIRED_MAX + 1]
+        return SigningKeys(_new_signing_key(), self.next, retired, time.time())
+
+    def written(self) -> bytes:
+        """As the file holds them; `read` is the inverse."""
+        kept = {
+            "next": self.next.as_dict(private=True),
+            "current": self.current.as_dict(private=True),
+            "retired": [key.as_dict(private=False) for key in self.retired],
+            "rotated_at": self.rotated_at,
+        }
+        return json.dumps(kept, indent=1).encode()
+
+    @staticmethod
+    def read(content: bytes) -> "SigningKeys":
+        """From the file's content; raises `ValueError` or `KeyError` where it was not written by us."""
+        kept = json.loads(content)
+        retired = tuple(ECKey.import_key(key) for key in kept["retired"])
+        following, current = ECKey.import_key(kept["next"]), ECKey.import_key(kept["current"])
+        return SigningKeys(following, current, retired, kept["rotated_at"])
+
+
+class SigningFile:
+    """The signing keys as their file has them now: what another process rotates is noticed within seconds."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = file.stat()  # before reading: what is replaced in between is noticed at the next look
+        self._keys = SigningKeys.read(file.read_bytes())
+        self._look_again_at = time.monotonic() + LOOK_EVERY_SECONDS
+
+    def keys(self) -> SigningKeys:
+        """The keys; looks at the file at most once in `LOOK_EVERY_SECONDS`, and reads it only if it is another one."""
+        if time.monotonic() >= self._look_again_at:
+            self._look_again_at = time.monotonic() + LOOK_EVERY_SECONDS
+            found = self._file.stat()
+            if (found.st_ino, found.st_mtime_ns) != (self._seen.st_ino, self._seen.st_mtime_ns):
+                self._keys, self._seen = SigningKeys.read(self._file.read_bytes()), found
+        return self._keys
+
+
 @dataclass(frozen=True, slots=True)
 class Keyring:
     """The installation's own keys. `root` is what the others are derived from; `log` signs checkpoints."""
 
     root: bytes
     log: Ed25519PrivateKey
-    signing: ECKey
+    signing_file: SigningFile
+
+    @property
+    def signing(self) -> ECKey:
+        """The key that signs now. Take it once for one signature: it may be another one the next time."""
+        return self.signing_file.keys().current
+
+    def published(self) -> list[ECKey]:
+        """The public keys that our signatures are verified with: next, current, retired (newest first)."""
+        return list(self.signing_file.keys().public)
+
+    def verification_key(self, kid: str) -> ECKey | None:
+        """The public key for what lives minutes (access tokens), or None.
+
+        A key that retired counts no longer than what it rightly signed: whoever has stolen it can sign with it.
+        Next counts, because a process that has noticed a rotation signs with it before the others notice.
+        """
+        keys = self.signing_file.keys()
+        counting = keys.public[: 2 if keys.settled else 3]
+        return next((key for key in counting if key.kid == kid), None)
+
+    def sign(self, kind: str, claims: Mapping[str, object]) -> str:
+        """A statement of ours: compact JWS, ES256, `typ` is the kind; it verifies with a key of `published`."""
+        key = self.signing  # once: it may be replaced at any moment
+        return jwt.encode(
+            {"alg": SIGNING_ALGORITHM, "typ": kind, "kid": key.kid},
+            dict(claims),
+            key,
+            algorithms=[SIGNING_ALGORITHM],
+        )
 
     def derived(self, what: str) -> bytes:
         """A 32-byte key for one use, by HKDF-SHA256 from the root key (RFC 5869)."""
@@ -56,32 +167,73 @@ class Keyring:
 
 def load(folder: Path) -> Keyring:
     """Read the installation's keys, making them at the first start; safe from many processes at once."""
+    with _locked(folder):
+        root = _kept(folder / "root.key", lambda: secrets.token_bytes(KEY_BYTES))
+        log = _kept(folder / "log.ed25519", lambda: _raw(Ed25519PrivateKey.generate()))
+        _kept(folder / SIGNING, lambda: _first_signing_keys(folder / SINGLE).written())
+        (folder / SINGLE).unlink(missing_ok=True)  # else a private key would stay after it retires
+        signing = SigningFile(folder / SIGNING)
+    return Keyring(root, Ed25519PrivateKey.from_private_bytes(log), signing)
+
+
+def rotate(folder: Path, *, at_once: bool = False) -> str:
+    """Let the next key sign and forget the private part of the current one; returns the `kid` that signs now.
+
+    Raises `RotationRefused` within `SETTLING_SECONDS` of the last rotation, unless `at_once`.
+    """
+    with _locked(folder):
+        keys = SigningKeys.read((folder / SIGNING).read_bytes())
+        if not keys.settled and not at_once:
+            raise RotationRefused(f"the signing key was rotated less than {SETTLING_SECONDS} seconds ago")
+        following = keys.rotated()
+        _write(folder / SIGNING, following.written())
+    return str(following.current.kid)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        root = _kept(folder / "root.key", lambda: secrets.token_bytes(KEY_BYTES))
-        log = _kept(folder / "log.ed25519", lambda: _raw(Ed25519PrivateKey.generate()))
-        signing = _kept(folder / "signing.jwk", _new_signing_key)
-    key = ECKey.import_key(json.loads(signing))
-    return Keyring(root, Ed25519PrivateKey.from_private_bytes(log), key)
+        yield
 
 
 def _kept(file: Path, make: Callable[[], bytes]) -> bytes:
     if not file.exists():
-        unfinished = file.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_bytes(make())
-        unfinished.rename(file)
+        _write(file, make())
     return file.read_bytes()
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Replace a file as a whole, for nobody else to read; after a crash it is the old one or the new one."""
+    unfinished = file.with_suffix(".new")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    unfinished.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _raw(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
 
-def _new_signing_key() -> bytes:
-    key = ECKey.generate_key("P-256", auto_kid=True)
-    return json.dumps(key.as_dict(private=True)).encode()
+def _first_signing_keys(single: Path) -> SigningKeys:
+    """New ones; an installation that had a single key goes on with it."""
+    current = ECKey.import_key(json.loads(single.read_bytes())) if single.exists() else _new_signing_key()
+    return SigningKeys(_new_signing_key(), current)
+
+
+def _new_signing_key() -> ECKey:
+    return ECKey.generate_key("P-256", auto_kid=True)
+
+
+def _public(key: ECKey) -> ECKey:
+    return ECKey.import_key(key.as_dict(private=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,13 @@ OFFERED: Categories = frozenset(
 """What an installation offers until it turns more on; the other four wait for counsel's word."""
 
 
+class AnswerForm(StrEnum):
+    """How much of an evaluation its recipient is told; the person agrees to one."""
+
+    FULL = "full"
+    BAND = "band"
+
+
 class PartnerKind(StrEnum):
     """The kinds of licensed institution."""
 
@@ -97,11 +104,16 @@ class StaffRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PartnerClient:
-    """An OAuth client of a partner, as proven by its token and proof of possession."""
+    """An OAuth client of a partner, as proven by its token and proof of possession.
+
+    `purposes` are those it is registered for; `grant` is the one consent that its token is for, where it is for one.
+    """
 
     partner: PartnerId
     client_id: str
     scopes: frozenset[str]
+    purposes: frozenset[Purpose] = frozenset(Purpose)
+    grant: GrantId | None = None
 
 
 @dataclass(frozen=True, slots=True)

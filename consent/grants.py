@@ -10,6 +10,7 @@ from compliance.canonical import Json
 from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
 from compliance.vocabulary import (
     OPERATOR,
+    AnswerForm,
     Categories,
     Category,
     GrantId,
@@ -19,7 +20,7 @@ from compliance.vocabulary import (
     Purpose,
     UserId,
 )
-from consent import endings, notices, people, receipts
+from consent import endings, notices, people, permits, receipts
 from consent.endings import Ended
 from consent.permits import BUSINESS_ZONE, AgeNotEstablished
 from consent.tables import GrantRow
@@ -104,6 +105,7 @@ class Ask:
     data_life_days: int
     calls_per_month: int
     channel: str
+    answer: AnswerForm = AnswerForm.FULL
 
 
 async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
@@ -111,6 +113,7 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
 
     Nobody else may ask again within 90 days of a no; the person's own wish is no asking.
     """
+    permits.refuse_unregistered(act, wanted.purpose)
     _refuse_too_wide(wanted, offered)
     if wanted.user and not isinstance(act.principal, Person):
         act.concern(wanted.user, None)
@@ -133,6 +136,7 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
         period_days=wanted.period_days,
         data_life_days=wanted.data_life_days,
         calls_per_month=wanted.calls_per_month,
+        answer=wanted.answer,
         requested_at=act.now,
         using_db=act.db,
     )
@@ -334,6 +338,24 @@ async def withdraw(act: Act, grant: GrantId) -> GrantRow:
     return row
 
 
+async def relinquish(act: Act, grant: GrantId) -> GrantRow:
+    """A partner gives a grant back; everything that rests on it stops in this same act. Twice is fine.
+
+    Records `grant_relinquished`. Takes the same lock as a withdrawal, for the same reason.
+    """
+    row = await _locked(act, grant)
+    await act.tick()
+    user = user_of(row)
+    act.concern(user, grant)
+    if row.state == "ended":
+        act.record("grant_relinquished_again", {}, person=user, grant=grant)
+    elif row.state in LIVE:
+        await _end(act, row, by="partner", code="relinquished")
+    else:
+        raise GrantNotOpen("only a consent that was given can be given back")
+    return row
+
+
 async def withdraw_all(act: Act) -> int:
     """The person ends every grant they have, in one act; returns how many. Records `everything_stopped`."""
     person = _person(act)
@@ -471,6 +493,7 @@ def _terms(row: GrantRow, categories: list[str]) -> dict[str, Json]:
         "purpose": row.purpose,
         "categories": [str(Category(c)) for c in categories],
         "period_days": row.period_days,
+        "answer": row.answer,
         "template": row.template,
         "notice": f"{row.notice_id}@{row.notice_version}",
         "notice_sha256": row.notice_sha256,

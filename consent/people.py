@@ -87,6 +87,12 @@ async def by_pseudonym(act: Act | View, known_as: Pseudonym) -> UserId:
     return UserId(rows[0]["user_id"])
 
 
+async def known_as(at: Act | View, user: UserId) -> Pseudonym | None:
+    """The calling partner's pseudonym of a person, if it was ever given one."""
+    rows = await at.db.execute_query_dict("select id from consent_pseudonym where user_id = $1", [user])
+    return Pseudonym(rows[0]["id"]) if rows else None
+
+
 def age_on(born_on: date, day: date) -> int:
     """Full years of age on a day; a birthday on 29 February counts from 1 March in other years."""
     return day.year - born_on.year - ((day.month, day.day) < (born_on.month, born_on.day))

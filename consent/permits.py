@@ -14,6 +14,7 @@ from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import (
     OPERATOR,
+    AnswerForm,
     Categories,
     Category,
     GrantId,
@@ -31,7 +32,7 @@ REASON_LENGTH_MIN = 10
 
 FIND = """
 with found as (
-    select g.id, g.user_id, g.recipient, g.categories, g.state, g.ended_code, g.expires_at, g.calls_per_month,
+    select g.id, g.user_id, g.recipient, g.categories, g.answer, g.state, g.ended_code, g.expires_at, g.calls_per_month,
            p.born_on, p.objected_to_prescreen_at
     from consent_grant g join consent_person p on p.id = g.user_id
     where g.user_id = $1 and g.recipient = $2 and g.purpose = $3 and g.bureau is not distinct from $4
@@ -87,6 +88,18 @@ class CategoryNotGranted(Refusal):
     status, code, title = 403, "category_not_granted", "None of the categories asked for were granted"
 
 
+class PurposeNotRegistered(Refusal):
+    """The client is not registered for this purpose."""
+
+    status, code, title = 403, "purpose_not_registered", "This client is not registered for this purpose"
+
+
+class TokenForOtherConsent(Refusal):
+    """The access token is for another consent than the one that covers this use."""
+
+    status, code, title = 403, "token_for_other_consent", "The access token is for another consent"
+
+
 class UserObjected(Refusal):
     """The person objected to this kind of use."""
 
@@ -115,6 +128,7 @@ class Permit:
     bureau: PartnerId | None
     purpose: Purpose
     categories: Categories
+    answer: AnswerForm
     expires_at: datetime
     digest: str
 
@@ -169,6 +183,7 @@ async def permit(
     `recipient`. Answers with the intersection of what is wanted and what was granted; `count` says whether this use
     counts against the calls of the month.
     """
+    refuse_unregistered(act, purpose)
     relays = isinstance(act.principal, PartnerClient) and recipient not in (None, act.tenant)
     bureau = act.tenant if relays else None
     towards = recipient or act.tenant
@@ -181,6 +196,8 @@ async def permit(
     act.now = row["now"]  # read after the lock: uses of one grant stand in the order of their times
     grant = GrantId(row["id"])
     act.concern(user, grant)
+    if isinstance(act.principal, PartnerClient) and act.principal.grant not in (None, grant):
+        raise TokenForOtherConsent("use the token that was issued for this person's present consent")
     _refuse_unless_live(row, act.now, count=count)
     _refuse_unless_of_age(row["born_on"], act.now)
     if purpose is Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
@@ -199,7 +216,14 @@ async def permit(
             "at": act.now.isoformat(),
         }
     )
-    return Permit(grant, user, towards, bureau, purpose, allowed, row["expires_at"], proof)
+    answer = AnswerForm(row["answer"])
+    return Permit(grant, user, towards, bureau, purpose, allowed, answer, row["expires_at"], proof)
+
+
+def refuse_unregistered(act: Act, purpose: Purpose) -> None:
+    """A client uses and asks for what it is registered for, and nothing else."""
+    if isinstance(act.principal, PartnerClient) and purpose not in act.principal.purposes:
+        raise PurposeNotRegistered("use a client that is registered for this purpose")
 
 
 def _refuse_unless_live(row: dict[str, object], now: datetime, *, count: bool) -> None:

@@ -2,8 +2,6 @@
 
 from datetime import datetime
 
-from joserfc import jwt
-
 from compliance import ids
 from compliance.act import Act, View
 from compliance.database import ground
@@ -26,10 +24,7 @@ async def issue(act: Act, grant: GrantRow, *, subject: str) -> str:
 
     Compact JWS, ES256, `typ` consent-receipt+jwt, key in the JWKS.
     """
-    ring = ground().keyring
-    body = record(grant, subject, act.now)
-    header = {"alg": "ES256", "typ": TYPE, "kid": ring.signing.kid}
-    signed = jwt.encode(header, body, ring.signing, algorithms=["ES256"])
+    signed = ground().keyring.sign(TYPE, record(grant, subject, act.now))
     await ReceiptRow.create(
         grant_id=grant.id,
         user_id=grant.user_id,
@@ -72,6 +67,7 @@ def record(grant: GrantRow, subject: str, at: datetime) -> dict[str, object]:
             "pii_categories": sorted(grant.categories),
             "collection_method": grant.channel,
             "storage_days_at_recipient": grant.data_life_days,
+            "answer": grant.answer,
             "expires_at": _when(grant.expires_at) if grant.expires_at else None,
             "withdrawal_method": "/me",
         },

@@ -55,6 +55,7 @@ class GrantRow(Model):
     period_days = fields.IntField()
     data_life_days = fields.IntField()
     calls_per_month = fields.IntField(null=True)
+    answer = fields.TextField(default="full")
     requested_at = fields.DatetimeField()
     given_at = fields.DatetimeField(null=True)
     expires_at = fields.DatetimeField(null=True)

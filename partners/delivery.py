@@ -39,12 +39,6 @@ returning r.id, due.was, p.code as lender
 """
 
 
-class PartnerSuspended(Refusal):
-    """A suspended partner gets nothing; what waits for it is held."""
-
-    status, code, title = 403, "partner_suspended", "The partner is suspended"
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One referral that is ours until the lease ends, and its lender's code. `sent_before`: it may have arrived."""
@@ -113,7 +107,7 @@ async def _attempt(worker: Worker, claim: Claim, connectors: Mapping[str, Connec
     try:
         async with open_act(worker, PURPOSE) as act:
             signed = await _release(act, claim)
-    except (ConsentPaused, PartnerSuspended) as refusal:
+    except (ConsentPaused, directory.PartnerSuspended) as refusal:
         return Result(before, refusal.code, held=True)
     except Refusal as refusal:
         return Result(Delivery.STOPPED, refusal.code)
@@ -133,7 +127,7 @@ async def _release(act: Act, claim: Claim) -> str | None:
         raise ConsentWithdrawn("the consent that this referral rests on has ended; a later one is not for it")
     partner = await directory.find(act, lender)
     if partner.suspended_at is not None:
-        raise PartnerSuspended("wait until the partner is admitted again")
+        raise directory.PartnerSuspended("wait until the partner is admitted again")
     row = await referrals.locked(act, claim.referral)
     if not _ours(row, claim):
         _record(act, row, "delivery_overtaken", "before it left")

@@ -16,6 +16,12 @@ PARTNERS_MAX = 1_000
 LENDERS = frozenset({PartnerKind.BANK, PartnerKind.CONSUMER_FINANCE, PartnerKind.MICROLENDER})
 
 
+class PartnerSuspended(Refusal):
+    """The partner is frozen: it gets nothing, may learn what was withdrawn, and do nothing else."""
+
+    status, code, title = 403, "partner_suspended", "The partner is suspended"
+
+
 class NotARelay(Refusal):
     """Only a licensed credit bureau may ask for another institution."""
 

@@ -1,10 +1,7 @@
 """What is signed when a person is handed over: the one-hop address they follow, and the referral the lender gets."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit, urlunsplit
-
-from joserfc import jwt
 
 from compliance import ids
 from compliance.database import ground
@@ -41,7 +38,9 @@ def address(referral: ReferralRow, landing: str, now: datetime) -> str:
     """
     claims = _claims(referral, now, ADDRESS_LIVES) | {"jti": ids.public("hov", ids.random_id())}
     parts = urlsplit(landing)
-    query = "&".join(filter(None, [parts.query, urlencode({PARAMETER: _signed(ADDRESS_TYPE, claims)})]))
+    query = "&".join(
+        filter(None, [parts.query, urlencode({PARAMETER: ground().keyring.sign(ADDRESS_TYPE, claims)})])
+    )
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
 
 
@@ -51,7 +50,7 @@ def submission(referral: ReferralRow, now: datetime) -> str:
     Compact JWS, ES256, `typ` referral+jwt; `jti` is the reference, so that it counts once.
     """
     claims = _claims(referral, now, REFERRAL_LIVES)
-    return _signed(REFERRAL_TYPE, claims | {"jti": claims["ref"], "wish": referral.wish})
+    return ground().keyring.sign(REFERRAL_TYPE, claims | {"jti": claims["ref"], "wish": referral.wish})
 
 
 def _claims(referral: ReferralRow, now: datetime, lives: timedelta) -> dict[str, object]:
@@ -64,9 +63,3 @@ def _claims(referral: ReferralRow, now: datetime, lives: timedelta) -> dict[str,
         "iat": int(now.timestamp()),
         "exp": int((now + lives).timestamp()),
     }
-
-
-def _signed(kind: str, claims: Mapping[str, object]) -> str:
-    key = ground().keyring.signing
-    header = {"alg": "ES256", "typ": kind, "kid": key.kid}
-    return jwt.encode(header, dict(claims), key, algorithms=["ES256"])

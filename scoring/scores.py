@@ -3,15 +3,14 @@
 from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Literal
 from uuid import UUID
 
 from compliance import facts, ids
 from compliance.act import Act
 from compliance.canonical import digest
-from compliance.refusals import NotFound
+from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
-from compliance.vocabulary import Categories, Category, GrantId, PartnerId, Purpose, UserId
+from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
 from consent import endings, permits
 from consent.permits import Permit
 from scoring import population, registry, release
@@ -24,14 +23,19 @@ from scoring.tables import ModelRow, ScoreRow
 VALID_FOR = timedelta(days=30)
 PURPOSE = Purpose.CREDIT_ASSESSMENT
 CODE_VERSION = version("xinqiao")
-Answer = Literal["full", "band"]
 endings.keep(
     "scoring_score", "evidence of what was disclosed; it cannot be shown or repeated once the grant has ended"
 )
 
 
+class AnswerNotGranted(Refusal):
+    """The person agreed to the band and not to the points."""
+
+    status, code, title = 403, "answer_not_granted", "The person agreed to a shorter answer"
+
+
 async def issue(
-    act: Act, user: UserId, wanted: Categories, *, answer: Answer, recipient: PartnerId | None = None
+    act: Act, user: UserId, wanted: Categories, *, answer: AnswerForm, recipient: PartnerId | None = None
 ) -> Released[ScoreRow]:
     """Score a person for a partner, from the categories they consented to.
 
@@ -39,6 +43,8 @@ async def issue(
     without a lawful channel; whether a category was refused, empty or never asked changes no byte of the answer.
     """
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
+    if permitted.answer is AnswerForm.BAND and answer is AnswerForm.FULL:
+        raise AnswerNotGranted("ask for the band: it is what the person agreed to")
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
@@ -51,7 +57,7 @@ async def issue(
 
 
 async def _keep(
-    act: Act, permitted: Permit, model: InUse, released: Released[tuple[Held, Evaluation]], answer: Answer
+    act: Act, permitted: Permit, model: InUse, released: Released[tuple[Held, Evaluation]], answer: AnswerForm
 ) -> ScoreRow:
     (held, evaluation), score = released.value, ids.ordered_id()
     categories = registry.scorer(model.digest).categories

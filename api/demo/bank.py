@@ -29,6 +29,8 @@ KEPT_MAX = 10_000
 BODY_BYTES_MAX = 16_384
 LIMIT_MINOR = 3_000_000
 KEYS_SECONDS = 5.0
+BACK_PATH = "/back"
+"""Where people come back to after they answered a request for consent."""
 VARIABLES = ("XINQIAO_BANK_ISSUER", "XINQIAO_BANK_CODE", "XINQIAO_BANK_PARTNER")
 """The address of the service, the bank's code in the catalogue, its public id (ptn_...)."""
 
@@ -62,9 +64,9 @@ class Untrusted(Exception):
 
 
 def create_bank(config: BankConfig) -> Litestar:
-    """The bank's application: what `openapi/bank.yaml` asks for, and a landing page."""
+    """The bank's application: what `openapi/bank.yaml` asks for, and its pages for people."""
     return Litestar(
-        [take_referral, tell_status, land],
+        [take_referral, tell_status, land, take_back],
         state=State({"config": config, "ledger": Ledger()}),
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
@@ -130,6 +132,16 @@ async def land(request: Request[Any, Any, Any], handover: FromQuery[str] = "") -
         f"Please go on with your application on our own page (number {reference})",
         200,
     )
+
+
+@get(BACK_PATH, media_type=MediaType.HTML)
+async def take_back(request: Request[Any, Any, Any], error: FromQuery[str] = "") -> Response[str]:
+    """Take back a person who answered; the code in the address is for the bank's software (RFC 6749 section 4.1.2)."""
+    if error:
+        return _page(
+            request, "您没有同意，本行不会得到您的数据", "You said no: we get none of your data", 200
+        )
+    return _page(request, "已收到您的答复", "We have your answer", 200)
 
 
 async def _verified(request: Request[Any, Any, Any], signed: str, kind: str) -> dict[str, Any]:

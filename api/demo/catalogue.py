@@ -17,6 +17,8 @@ RELAY_EN = "Fictional relay arrangement: for the demonstration only"
 EVERYWHERE = frozenset({"east", "central", "west", "northeast"})
 SINCE, UNTIL = date(2020, 1, 1), date(2040, 1, 1)
 HARBOUR, MEADOW, BROOK, RIDGE, BEACON = "harbour", "meadow", "brook", "ridge", "beacon"
+OUTSIDE = "outside"
+"""No institution: the reader's own client, for which Harbour Bank answers."""
 
 
 NAMES = {

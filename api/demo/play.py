@@ -17,7 +17,7 @@ import httpx2
 from api import running, telemetry
 from api.demo import catalogue, story, world
 from api.demo.callers import CallFailed
-from api.demo.story import Story
+from api.demo.steps import Story
 from api.demo.telling import Telling
 from api.demo.world import World
 from api.running import Standing
@@ -72,7 +72,8 @@ def _tell(
     settings = found.settings
     hosts = {code: f"127.0.0.1:{_port(port, n)}" for n, code in enumerate(LENDERS)}
     tell.out.print("[bold]Xinqiao 信桥[/bold]  everything and everybody here is fictional / 以下均为虚构")
-    made = asyncio.run(_make(found, data, hosts, tell))
+    outside = {catalogue.OUTSIDE: f"127.0.0.1:{_port(port, len(LENDERS))}"}
+    made = asyncio.run(_make(found, data, {**hosts, **outside}, tell))
     _write_connectors(settings.home, port)
     for code, host in hosts.items():
         if code == SILENT:

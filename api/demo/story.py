@@ -1,113 +1,79 @@
 """The story: chapters of a few real calls, whose answers must be as told; the first that is not ends it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
-
-import httpx2
-from joserfc import jwt
-from joserfc.jwk import KeySet
 
 from api import auditing, sessions
 from api.demo import catalogue, world
 from api.demo.callers import BankSoftware, Browser, CallFailed, expect, write_credentials
-from api.demo.telling import Telling
-from api.demo.world import World
+from api.demo.steps import Story, approve, ask, score_request, tell_score, verify_receipt, wait_for
+from api.oauth.authorization_request import DETAIL_TYPE
 from api.running import Standing
-from api.settings import Settings
 from compliance import ids
 from compliance.act import open_act
 from compliance.vocabulary import Language, UserId
 from scoring import release
 
-WAIT_SECONDS = 30.0
 LIST_SHARE_OF_BANDS = ["A", "B", "C"]
-
-
-@dataclass
-class Story:
-    """Everything the chapters share."""
-
-    settings: Settings
-    world: World
-    http: httpx2.AsyncClient
-    tell: Telling
-    credentials: Path | None
-    links: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def categories(self) -> list[str]:
-        """What is asked for: everything offered that the model can use."""
-        return sorted(self.world.categories)
-
-    def bank(self, code: str) -> BankSoftware:
-        """A partner's software."""
-        return BankSoftware(self.http, self.settings.issuer, f"{code}-client", self.world.keys[code])
-
-    def partner(self, code: str) -> str:
-        """A partner's public id."""
-        return ids.public("ptn", self.world.partners[code])
-
-    async def browser(self, user: UserId) -> Browser:
-        """A person's browser, signed in by a one-time link."""
-        browser = Browser(self.http, self.settings.issuer)
-        await browser.sign_in(await self.link(user))
-        return browser
-
-    async def link(self, user: UserId) -> str:
-        """A fresh one-time sign-in link of a person."""
-        token = await sessions.make_link(world.DEMO, self.settings, user=user)
-        return f"{self.settings.issuer}/sign-in/{token}"
 
 
 async def tell_all(story: Story) -> None:
     """Every chapter, in order."""
     first, second, third = story.world.people[:3]
     harbour = story.bank(catalogue.HARBOUR)
-    pseudonym = await _consent(story, harbour, first)
-    await _score(story, harbour, pseudonym)
+    consented = await _consent(story, harbour, first)
+    pseudonym = consented["authorization_details"][0]["user"]
+    await _score(story, harbour, consented)
     await _licence(story, harbour, pseudonym, first)
     await _list(story, harbour, first)
     await _route(story, third)
-    await _withdraw(story, harbour, pseudonym, first)
+    await _withdraw(story, harbour, consented, first)
     await _outside_client(story, harbour, second)
 
 
-async def _consent(story: Story, bank: BankSoftware, user: UserId) -> str:
+async def _consent(story: Story, bank: BankSoftware, user: UserId) -> dict[str, Any]:
+    """The code flow; what the bank gets for the code."""
     story.tell.chapter("Consent", "授权：先问本人，再用数据")
-    grant = await ask(story, bank, "credit_assessment")
-    story.tell.step("the bank asks; nothing may be used yet", f"{grant['id']} is {grant['state']}")
+    wanted = {"type": DETAIL_TYPE, "purpose": "credit_assessment", "categories": story.categories}
+    pushed = await bank.push(wanted)
+    story.tell.step(
+        "the bank pushes its request; nothing may be used yet", f"request_uri, {pushed.expires_in} s"
+    )
     early = await bank.call("POST", "/v1/scores", score_request(story, "usr_" + "0" * 26))
     expect(early, 404, "not_found")
     story.tell.step("a person the bank does not know is not hinted at", "404 not_found")
-    browser = await story.browser(user)
-    page = await browser.page(f"/ask/{grant['id']}")
-    story.tell.step("the person reads the ask page", f"{len(page)} characters of HTML, nothing pre-ticked")
-    given = await approve(story, browser, grant["id"])
-    story.tell.step("and says yes", f"until {given['expires_at']}, {len(given['categories'])} categories")
-    await verify_receipt(story, given["receipt"])
+    known = await world.sign_in(story.settings, "demo-person", user)
+    browser = Browser(story.http, story.settings.issuer)
+    page = await browser.send(await browser.open(pushed.address), name=known.name, password=known.password)
+    story.tell.step("the person follows the bank's link and signs in", urlsplit(page.address).path)
+    story.tell.step("reads the ask page", f"{len(page.text)} characters of HTML, nothing pre-ticked")
+    back = await browser.send(page, answer="yes", categories=story.categories)
+    story.tell.step("says yes and is back at the bank", f"{bank.redirect_uri} with code, state and iss")
+    consented = await bank.redeem(pushed, back.address)
+    held = f"{consented['token_type']}, {consented['expires_in']} s, for {consented['scope']}"
+    story.tell.step("the bank redeems the code: a token of its key, for this consent alone", held)
+    receipt = await browser.open(f"{story.settings.issuer}/me/grants/{consented['grant_id']}/receipt")
+    await verify_receipt(story, receipt.text)
     story.tell.step("the receipt verifies offline with the published key", "ES256, typ consent-receipt+jwt")
-    seen = expect(await bank.call("GET", f"/v1/grants/{grant['id']}"), 200)
-    story.tell.step("the bank now knows the person by a pseudonym of its own", seen["user"])
-    return str(seen["user"])
+    (given,) = consented["authorization_details"]
+    story.tell.step("the bank now knows the person by a pseudonym of its own", given["user"])
+    return consented
 
 
-async def _score(story: Story, bank: BankSoftware, pseudonym: str) -> None:
+async def _score(story: Story, bank: BankSoftware, consented: dict[str, Any]) -> None:
     story.tell.chapter("Score", "评分：只用本人同意的数据，并说明原因")
-    once = str(uuid4())
-    body = score_request(story, pseudonym)
-    score = expect(await bank.call("POST", "/v1/scores", body, once=once), 201)
+    once, token = str(uuid4()), consented["access_token"]
+    body = score_request(story, consented["authorization_details"][0]["user"])
+    score = expect(await bank.call("POST", "/v1/scores", body, once=once, token=token), 201)
     tell_score(story, score)
-    again = await bank.call("POST", "/v1/scores", body, once=once)
+    again = await bank.call("POST", "/v1/scores", body, once=once, token=token)
     if again.json() != score or again.headers.get("idempotency-replayed") != "true":
         raise CallFailed("the repeated call was not answered the same")
     story.tell.step("the same call again is answered the same, and counts once", "Idempotency-Replayed: true")
     less = {**body, "categories": [min(body["categories"])], "answer": "band"}
-    narrow = await bank.call("POST", "/v1/scores", less)
+    narrow = await bank.call("POST", "/v1/scores", less, token=token)
     told = narrow.json().get("band") or narrow.json().get("code")
     story.tell.step(f"asked for {less['categories'][0]} alone, as a band", str(told))
     proof = await wait_for(lambda: _proof(bank, score["fact_id"]), "the fact stands in the log")
@@ -272,30 +238,43 @@ async def _referral(bank: BankSoftware, referral: str, state: str) -> dict[str, 
     return next((r for r in items if r["id"] == referral and r["state"] == state), None)
 
 
-async def _withdraw(story: Story, bank: BankSoftware, pseudonym: str, user: UserId) -> None:
+async def _withdraw(story: Story, bank: BankSoftware, consented: dict[str, Any], user: UserId) -> None:
     story.tell.chapter("Withdraw", "撤回：一步停止，处处停止")
+    fresh = expect(await bank.refresh(consented["refresh_token"]), 200)
+    story.tell.step("the bank refreshes its token", f"{fresh['expires_in']} s from now")
     browser = await story.browser(user)
     mine = expect(await browser.call("GET", "/v1/me/grants"), 200)["items"]
     live = [g for g in mine if g["purpose"] == "credit_assessment" and g["state"] == "active"]
     for grant in live:
         done = expect(await browser.call("POST", f"/v1/me/grants/{grant['id']}/withdraw"), 200)
         story.tell.step("the person withdraws", f"stopped at {done['ended_at']}")
-    refused = await bank.call("POST", "/v1/scores", score_request(story, pseudonym))
-    expect(refused, 403, "consent_withdrawn")
+    body = score_request(story, fresh["authorization_details"][0]["user"])
+    expect(await bank.call("POST", "/v1/scores", body), 403, "consent_withdrawn")
     story.tell.step("the very next call is refused", "403 consent_withdrawn")
+    expect(await bank.call("POST", "/v1/scores", body, token=fresh["access_token"]), 401, "invalid_token")
+    story.tell.step("the token of that consent has not expired, and counts no more", "401 invalid_token")
+    expect(await bank.refresh(consented["refresh_token"]), 400, "invalid_grant")
+    story.tell.step("nor does the refresh token", "400 invalid_grant")
 
 
 async def _outside_client(story: Story, bank: BankSoftware, user: UserId) -> None:
-    """Leave somebody with a live consent, for the reader's own client."""
+    """Leave somebody with a live consent, and somebody who can be asked, for the reader's own client."""
     story.tell.chapter("Your turn", "轮到您")
     grant = await ask(story, bank, "credit_assessment")
     await approve(story, await story.browser(user), grant["id"])
     known = expect(await bank.call("GET", f"/v1/grants/{grant['id']}"), 200)["user"]
     score = expect(await bank.call("POST", "/v1/scores", score_request(story, known)), 201)
     story.tell.step("another person has consented and stays", f"{known}, {score['points']} points")
+    reader = await world.sign_in(story.settings, "demo-reader", story.world.people[-1])
+    story.tell.step("one more signs in by name and password", f"{reader.name}, {reader.file}")
     if story.credentials:
-        write_credentials(story.credentials, bank, pseudonym=known, categories=story.categories)
+        hosts, partner = story.world.hosts, story.world.partners[catalogue.HARBOUR]
+        key = await world.client(story.settings, catalogue.OUTSIDE, partner, hosts)
+        outside = story.software(catalogue.OUTSIDE, key)
+        write_credentials(story.credentials, outside, pseudonym=known, categories=story.categories)
         story.tell.step("an outside client's files are written", f"{story.credentials}/client.json")
+    at = f"{story.settings.issuer}/sign-in"
+    story.links[f"{reader.name}, with the password {reader.password}"] = at
     story.links["the person who consented (/me)"] = await story.link(user)
     story.links["the person who withdrew (/me)"] = await story.link(story.world.people[0])
     for role, staff in (
@@ -317,48 +296,3 @@ async def audit(story: Story, found: Standing) -> None:
         "every fact, leaf, tile and checkpoint verified",
         f"{report.size} facts, {report.checkpoints} checkpoints",
     )
-
-
-async def ask(story: Story, bank: BankSoftware, purpose: str, **more: str) -> dict[str, Any]:
-    """A partner asks for consent."""
-    body = {"purpose": purpose, "categories": story.categories, **more}
-    return expect(await bank.call("POST", "/v1/grants", body), 201)
-
-
-async def approve(story: Story, browser: Browser, grant: str) -> dict[str, Any]:
-    """A person says yes to everything asked."""
-    body = {"categories": story.categories, "language": "zh-CN"}
-    return expect(await browser.call("POST", f"/v1/me/grants/{grant}/approve", body), 200)
-
-
-def score_request(story: Story, pseudonym: str) -> dict[str, Any]:
-    """A valid body of POST /v1/scores."""
-    return {"user": pseudonym, "purpose": "credit_assessment", "categories": story.categories}
-
-
-def tell_score(story: Story, score: dict[str, Any]) -> None:
-    """A score and its reasons, as the bank sees them."""
-    what = (
-        f"{score['points']} points, band {score['band']} ({score['scale']} scale), p = {score['probability']}"
-    )
-    story.tell.step("the bank gets a score", what)
-    used = ", ".join(score["coverage"]["used"])
-    story.tell.step("resting on", f"{used}; confidence {score['confidence']}; channel {score['channel']}")
-    for reason in score["reasons"]:
-        story.tell.reason(reason)
-
-
-async def verify_receipt(story: Story, receipt: str) -> None:
-    """Verify with the published key alone."""
-    published = expect(await story.http.get(f"{story.settings.issuer}/.well-known/jwks.json"), 200)
-    jwt.decode(receipt, KeySet.import_key_set({"keys": published["keys"]}), algorithms=["ES256"])
-
-
-async def wait_for(look: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Look again until something is there, for a bounded time."""
-    for _ in range(int(WAIT_SECONDS / 0.1)):
-        found = await look()
-        if found is not None:
-            return found
-        await asyncio.sleep(0.1)
-    raise CallFailed(f"it took longer than {WAIT_SECONDS:.0f} s until {what}")

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import polars as pl
 from joserfc.jwk import ECKey
 from numpy.typing import NDArray
 
+from api import passwords
 from api import staff as staff_of
-from api.demo import catalogue
+from api.demo import bank, catalogue
 from api.oauth import clients
 from api.oauth.scopes import Scope
 from api.settings import Settings
@@ -53,11 +55,22 @@ class Team:
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """A fictional person's name and password; `file` holds the password."""
+
+    name: str
+    password: str = field(repr=False)
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """What the story starts from."""
 
     team: Team
     partners: Mapping[str, PartnerId]
+    hosts: Mapping[str, str]
+    """Host and port at which each lender, and the reader's own client, is reached."""
     keys: Mapping[str, ECKey]
     people: tuple[UserId, ...]
     """Some whose data carry an answer, in an order that says nothing."""
@@ -84,6 +97,7 @@ async def make(settings: Settings, data: Path | None, hosts: dict[str, str], tel
     return World(
         team=team,
         partners=partner_ids,
+        hosts=hosts,
         keys=keys,
         people=users,
         set_name=read.name,
@@ -144,7 +158,7 @@ async def _partners(
         async with open_act(team.manager, None) as act:
             row = await directory.admit(act, institution)
         found[institution.code] = PartnerId(row.id)
-        keys[institution.code] = await _client(settings, institution.code, PartnerId(row.id))
+        keys[institution.code] = await client(settings, institution.code, PartnerId(row.id), hosts)
     async with open_view(team.manager) as view:
         known = {(product.partner, product.currency) for product in await products.open_products(view)}
     for offered in catalogue.products(currency):
@@ -171,24 +185,53 @@ async def record_licence(team: Team, lender: PartnerId, bureau: PartnerId | None
         await release.approve_licence(act, licence)
 
 
-async def _client(settings: Settings, code: str, partner: PartnerId) -> ECKey:
-    """The partner's client; its private key is the partner's, kept in the demo's own folder."""
-    file = settings.home / "demo" / f"{code}.jwk"
+def client_id(code: str, hosts: Mapping[str, str]) -> str:
+    """A client's id; at another port it is another client, because people come back to another address."""
+    return f"{code}-client" + (f"-{hosts[code].rpartition(':')[2]}" if code in hosts else "")
+
+
+def redirect_uri(code: str, hosts: Mapping[str, str]) -> str:
+    """Where people come back to; empty for a client that sends nobody anywhere."""
+    return f"http://{hosts[code]}{bank.BACK_PATH}" if code in hosts else ""
+
+
+async def client(settings: Settings, code: str, partner: PartnerId, hosts: Mapping[str, str]) -> ECKey:
+    """Register a client of the partner, once; its private key is the partner's, kept in the demo's own folder."""
+    named, back = client_id(code, hosts), redirect_uri(code, hosts)
+    file = settings.home / "demo" / f"{named}.jwk"
     if file.exists():
         return ECKey.import_key(json.loads(file.read_text()))
     key = ECKey.generate_key("P-256", auto_kid=True)
     async with open_act(DEMO, None) as act:
         await clients.register_client(
             act,
-            client_id=f"{code}-client",
+            loopback=True,
+            client_id=named,
             partner=partner,
             jwks={"keys": [key.as_dict(private=False)]},
             scopes=list(Scope),
+            redirect_uris=[back] if back else [],
         )
+    _keep(file, json.dumps(key.as_dict(private=True)))
+    return key
+
+
+async def sign_in(settings: Settings, name: str, user: UserId) -> SignIn:
+    """Give a person of the demo a name and a password, the same ones in every run."""
+    file = settings.home / "demo" / f"{name}.password"
+    if not file.exists():
+        _keep(file, secrets.token_urlsafe(12))
+    password = file.read_text()
+    kept = await passwords.stretch(password)
+    async with open_act(DEMO, None) as act:
+        await passwords.keep(act, name, user, kept)
+    return SignIn(name, password, file)
+
+
+def _keep(file: Path, secret: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)
-    file.write_text(json.dumps(key.as_dict(private=True)))
-    return key
+    file.write_text(secret)
 
 
 async def _people(

@@ -7,9 +7,13 @@ from typing import Any
 
 from litestar import Request
 
-from api.oauth.tokens import AccessClaims
+from api.oauth.authorization_request import AuthorizationRequest
+from api.oauth.certificates import Certificate
+from api.oauth.clients import Client
+from api.oauth.tokens import AccessClaims, Confirmation
+from api.settings import Settings
 from compliance.refusals import Refusal
-from compliance.vocabulary import PartnerClient, PartnerId
+from compliance.vocabulary import PartnerClient, PartnerId, Purpose
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -25,11 +29,19 @@ class SingleUse:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the directory says of a client at this moment."""
+    """What is known of a client, and of the token it holds, at this moment.
+
+    `suspended`: the client itself. `frozen`: its partner. `alive`: the token was not revoked, nor its consent ended.
+    """
 
     partner: PartnerId
     scopes: frozenset[str]
+    purposes: frozenset[Purpose]
     suspended: bool
+    frozen: bool
+    alive: bool
+    calls: int
+    grant_calls: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +56,29 @@ class Proof:
 class Attempt:
     """One call. Each check fills in what later checks read; reading what no check filled in is a bug and raises.
 
-    `issuer` is this server's name and the start of all its addresses; `now` is in seconds since the epoch.
+    `now` is in seconds since the epoch; `while_frozen`: whether a frozen partner may make this call.
     """
 
     request: AnyRequest
-    issuer: str
+    settings: Settings
     now: float
+    while_frozen: bool = False
     single_uses: list[SingleUse] = field(default_factory=list)
     form: Mapping[str, str] = field(init=False)
+    certificate: Certificate | None = field(init=False)
     client_id: str = field(init=False)
-    token: AccessClaims = field(init=False)
+    client: Client = field(init=False)
+    client_version: int | None = None
+    """Which row of the client was read; on a protected call none is, the token speaks."""
+    token: AccessClaims | None = None
     token_digest: bytes = field(init=False)
-    proof: Proof = field(init=False)
+    proof: Proof | None = field(init=False)
+    binding: Confirmation = field(init=False)
+    asked: AuthorizationRequest = field(init=False)
     standing: Standing = field(init=False)
     caller: PartnerClient = field(init=False)
+
+    @property
+    def issuer(self) -> str:
+        """The name of this server, and the start of all its addresses."""
+        return self.settings.issuer

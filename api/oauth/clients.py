@@ -1,26 +1,36 @@
-"""The clients of partners: who they are, which keys they sign with, what they may do."""
+"""The clients of partners: who they are, how they prove it, what they may do, and who let them in."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal, Unpack
 
-from api.oauth import keys, signatures
-from api.oauth.keys import KeyUnusable, PublicKey
-from api.oauth.scopes import Scope
+from api.oauth import keys, registration
+from api.oauth.key_sets import THUMBPRINT
+from api.oauth.keys import PublicKey
+from api.oauth.published_keys import PublishedKeys
+from api.oauth.registration import CLIENT_ID, Registration
 from api.tables import ClientRow
-from compliance.act import Act, open_upkeep
+from compliance import facts
+from compliance.act import Act, View, open_upkeep
 from compliance.canonical import Json
-from compliance.refusals import Fault, Refusal, Unacceptable
-from compliance.vocabulary import PartnerId
+from compliance.refusals import NotFound, Refusal
+from compliance.vocabulary import PartnerId, Purpose
+from scoring.release import SamePerson
 
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-KEY_ID = re.compile(r"[\x21-\x7e]{1,128}")
-MOST_KEYS = 8
+# An insert of our own: where another client has the id, the transaction must not be lost with it.
 INSERT = """
-insert into api_client (client_id, partner, jwks, scopes, made_at) values ($1, $2, $3::jsonb, $4::text[], $5)
+insert into api_client (client_id, partner, method, scopes, purposes, redirect_uris, jwks, jwks_uri, tls_subject,
+                        certificate_bound, made_at, proposed_by, approved_by, approved_at)
+values ($1, $2, $3, $4::text[], $5::text[], $6::text[], $7::jsonb, $8, $9, $10, $11, $12, $13, $14)
 on conflict do nothing returning client_id
 """
+VERSION = "select xmin::text::bigint as version from api_client where client_id = $1"
+PUBLISHED = PublishedKeys()
+REMEMBERED_MAX = 4_096
+
+State = Literal["proposed", "registered", "suspended"]
 
 
 class ClientIdTaken(Refusal):
@@ -29,85 +39,203 @@ class ClientIdTaken(Refusal):
     status, code, title = 409, "client_id_taken", "Another client has this id"
 
 
+class ClientChanged(Exception):
+    """The client is not as this process remembers it: nothing was done yet, the call is looked at again."""
+
+
+class ClientNotProposed(Refusal):
+    """Only a proposal can be approved, and once."""
+
+    status, code, title = 409, "client_not_proposed", "This client is not a proposal"
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered client and its keys, by key id."""
+    """A registered client: how it authenticates, and what it may do.
+
+    `keys`: by key id, for `private_key_jwt`. `tls_subject`: RFC 4514, for `tls_client_auth`. `certificates`: x5t#S256,
+    for `self_signed_tls_client_auth`. `certificate_bound`: its tokens may be bound to its certificate (RFC 8705, 3.4).
+    `version` is of the row: another one means that something of this has changed.
+    """
 
     client_id: str
+    version: int
+    method: str
+    jwks_uri: str | None
     keys: Mapping[str, PublicKey]
+    redirect_uris: frozenset[str]
+    scopes: frozenset[str]
+    purposes: frozenset[Purpose]
+    certificate_bound: bool
+    tls_subject: str | None
+    certificates: frozenset[str]
 
 
-async def find(client_id: str) -> Client | None:
-    """The client with this id, as registered."""
-    if CLIENT_ID.fullmatch(client_id) is None:
-        return None
-    async with open_upkeep() as upkeep:
-        row = await ClientRow.get_or_none(client_id=client_id, using_db=upkeep.db)
-    if row is None:
-        return None
-    return Client(client_id, {k["kid"]: keys.public_key(k) for k in row.jwks["keys"]})
+_remembered: OrderedDict[str, Client] = OrderedDict()
+"""Clients as they were read last; whether one has changed since is asked with each call, in its one statement."""
 
 
-async def register_client(
-    act: Act,
-    *,
-    client_id: str,
-    partner: PartnerId,
-    jwks: Mapping[str, object],
-    scopes: Sequence[str],
-) -> None:
-    """Register a client of a partner; records `client_registered`.
+async def find(client_id: str, kid: str | None = None, *, loopback: bool = False) -> Client | None:
+    """The client with this id, as registered and approved; a suspended one too.
 
-    `jwks` is a JWK set (RFC 7517) of public keys: EC P-256, RSA of 2048 to 4096 bits, or Ed25519, each key id once.
-    Raises `Unacceptable`, naming every fault, and `ClientIdTaken`. The partner exists.
+    `kid`: the key that is looked for, where the client publishes its keys itself. `loopback`: as in `propose`.
     """
-    faults: list[Fault] = []
     if CLIENT_ID.fullmatch(client_id) is None:
-        faults.append(Fault("/client_id", "malformed", "use 1 to 128 letters, digits and . _ ~ -"))
-    if not scopes or set(scopes) - set(Scope):
-        faults.append(Fault("/scopes", "unknown_scope", f"name one or more of {' '.join(Scope)}"))
-    accepted = _accepted(jwks, faults)
-    if faults:
-        raise Unacceptable("the client cannot be registered like this", *faults)
-    stored = json.dumps({"keys": list(accepted.values())})
-    rows = await act.db.execute_query_dict(INSERT, [client_id, partner, stored, sorted(set(scopes)), act.now])
-    if not rows:
+        return None
+    client = _remembered.get(client_id)
+    if client is None or client.jwks_uri or kid not in client.keys:
+        client = await _read(client_id, kid, loopback=loopback)
+    if client is not None:
+        _remembered[client_id] = client
+        _remembered.move_to_end(client_id)
+        if len(_remembered) > REMEMBERED_MAX:
+            _remembered.popitem(last=False)
+    return client
+
+
+def forget(client_id: str) -> None:
+    """Read the client anew when it is looked for again."""
+    _remembered.pop(client_id, None)
+
+
+async def _read(client_id: str, kid: str | None, *, loopback: bool) -> Client | None:
+    async with open_upkeep() as upkeep:
+        # The version first: if the row changes in between, it is only read once more.
+        told = await upkeep.db.execute_query_dict(VERSION, [client_id])
+        row = await ClientRow.get_or_none(client_id=client_id, using_db=upkeep.db)
+    if not told or row is None or row.approved_at is None:
+        return None
+    registered = row.jwks["keys"] if row.jwks else []
+    known: Mapping[str, PublicKey] = {k["kid"]: keys.public_key(k) for k in registered}
+    if row.jwks_uri:  # the transaction is over: fetching may take its time
+        known = await PUBLISHED.at(row.jwks_uri, kid, allow_private=loopback)
+    return Client(
+        client_id=client_id,
+        version=told[0]["version"],
+        method=row.method,
+        jwks_uri=row.jwks_uri,
+        keys=known,
+        redirect_uris=frozenset(row.redirect_uris),
+        scopes=frozenset(row.scopes),
+        purposes=frozenset(Purpose(purpose) for purpose in row.purposes),
+        certificate_bound=row.certificate_bound,
+        tls_subject=row.tls_subject,
+        certificates=frozenset(k[THUMBPRINT] for k in registered if THUMBPRINT in k),
+    )
+
+
+async def register_client(act: Act, *, loopback: bool = False, **wanted: Unpack[Registration]) -> ClientRow:
+    """Register a client of a partner at once, where nobody else has to approve; records `client_registered`.
+
+    The partner exists. `loopback`: the client's addresses may be http on this machine, as in development. Raises
+    `Unacceptable`, naming every fault, and `ClientIdTaken`.
+    """
+    row = await _enter(act, registration.check(wanted, loopback=loopback), approved=True)
+    act.record("client_registered", _told(row), partner=PartnerId(row.partner))
+    return row
+
+
+async def propose(act: Act, *, loopback: bool = False, **wanted: Unpack[Registration]) -> ClientRow:
+    """Enter a client that nobody can use before another person approves it; records `client_proposed`.
+
+    Takes and raises the same as `register_client`.
+    """
+    row = await _enter(act, registration.check(wanted, loopback=loopback), approved=False)
+    act.record("client_proposed", _told(row), partner=PartnerId(row.partner))
+    return row
+
+
+async def approve(act: Act, client_id: str) -> ClientRow:
+    """Let a proposed client in: another person than who proposed it. Records `client_registered`.
+
+    Raises `NotFound`, `ClientNotProposed` and `SamePerson`.
+    """
+    row = await _locked(act, client_id)
+    if row.approved_at is not None:
+        raise ClientNotProposed("the client was approved before")
+    if facts.same_hands(row.proposed_by, act.principal):
+        raise SamePerson("ask a colleague: who proposed a client does not approve it")
+    row.approved_by, row.approved_at = facts.describe(act.principal), act.now
+    await row.save(using_db=act.db, update_fields=["approved_by", "approved_at"])
+    act.record("client_registered", _told(row), partner=PartnerId(row.partner))
+    return row
+
+
+async def suspend(act: Act, client_id: str) -> ClientRow:
+    """Stop a client at once: it gets no token, and those it has count no more. Records `client_suspended`."""
+    row = await _locked(act, client_id)
+    row.suspended_at = row.suspended_at or act.now
+    await row.save(using_db=act.db, update_fields=["suspended_at"])
+    act.record("client_suspended", {"client": client_id}, partner=PartnerId(row.partner))
+    return row
+
+
+async def resume(act: Act, client_id: str) -> ClientRow:
+    """End a suspension; what the client was approved for is as it was. Records `client_resumed`."""
+    row = await _locked(act, client_id)
+    row.suspended_at = None
+    await row.save(using_db=act.db, update_fields=["suspended_at"])
+    act.record("client_resumed", {"client": client_id}, partner=PartnerId(row.partner))
+    return row
+
+
+def state(row: ClientRow) -> State:
+    """How a client stands."""
+    if row.approved_at is None:
+        return "proposed"
+    return "suspended" if row.suspended_at else "registered"
+
+
+async def listed(at: Act | View, after: str, count_max: int) -> list[ClientRow]:
+    """Clients and proposals in the order of their ids, from the one after `after`."""
+    return await ClientRow.filter(client_id__gt=after).using_db(at.db).order_by("client_id").limit(count_max)
+
+
+async def _locked(act: Act, client_id: str) -> ClientRow:
+    if CLIENT_ID.fullmatch(client_id) is None:
+        raise NotFound
+    row = await ClientRow.filter(client_id=client_id).using_db(act.db).select_for_update().first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _enter(act: Act, checked: Mapping[str, Any], *, approved: bool) -> ClientRow:
+    who = facts.describe(act.principal)
+    row = ClientRow(**checked, made_at=act.now, proposed_by=who)
+    if approved:
+        row.approved_by, row.approved_at = who, act.now
+    values = [
+        row.client_id,
+        row.partner,
+        row.method,
+        row.scopes,
+        row.purposes,
+        row.redirect_uris,
+        json.dumps(row.jwks) if row.jwks else None,
+        row.jwks_uri,
+        row.tls_subject,
+        row.certificate_bound,
+        row.made_at,
+        row.proposed_by,
+        row.approved_by,
+        row.approved_at,
+    ]
+    if not await act.db.execute_query_dict(INSERT, values):
         raise ClientIdTaken("choose another client id")
-    told: dict[str, Json] = {"client": client_id, "scopes": sorted(set(scopes)), "keys": sorted(accepted)}
-    act.record("client_registered", told, partner=partner)
+    return row
 
 
-def _accepted(jwks: Mapping[str, object], faults: list[Fault]) -> dict[str, dict[str, str]]:
-    """The keys as they are stored, by key id: the members that count, and nothing else."""
-    given = jwks.get("keys")
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_KEYS:
-        faults.append(Fault("/jwks/keys", "malformed", f"give 1 to {MOST_KEYS} keys"))
-        return {}
-    accepted: dict[str, dict[str, str]] = {}
-    for position, jwk in enumerate(given):
-        try:
-            key = _key(jwk)
-        except KeyUnusable as why:
-            faults.append(Fault(f"/jwks/keys/{position}", "key_unusable", str(why)))
-            continue
-        if key["kid"] in accepted:
-            # FAPI 2.0 section 5.4.1 and RFC 7517 section 4.5: a key id names one key.
-            faults.append(Fault(f"/jwks/keys/{position}/kid", "key_id_repeated", "give each key its own kid"))
-        accepted[key["kid"]] = key
-    return accepted
-
-
-def _key(jwk: object) -> dict[str, str]:
-    if not isinstance(jwk, dict):
-        raise KeyUnusable("a key is a JSON object")
-    key = keys.public_key(jwk)
-    operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
-        raise KeyUnusable("the key is not for signatures")
-    if signatures.current_name(str(jwk.get("alg", key.alg))) != key.alg:
-        raise KeyUnusable(f"this kind of key is used with {key.alg} only")
-    kid = jwk.get("kid", key.thumbprint)
-    if not isinstance(kid, str) or KEY_ID.fullmatch(kid) is None:
-        raise KeyUnusable("a kid is 1 to 128 visible ASCII characters")
-    members = ("kty", *keys.KINDS[jwk["kty"]].members)
-    return {m: str(jwk[m]) for m in members} | {"kid": kid, "alg": key.alg, "use": "sig"}
+def _told(row: ClientRow) -> dict[str, Json]:
+    """A client as the log tells it: everything that somebody answers for, keys by their ids."""
+    return {
+        "client": row.client_id,
+        "method": row.method,
+        "scopes": row.scopes,
+        "purposes": row.purposes,
+        "redirect_uris": row.redirect_uris,
+        "keys": sorted(key["kid"] for key in row.jwks["keys"]) if row.jwks else [],
+        "jwks_uri": row.jwks_uri,
+        "tls_subject": row.tls_subject,
+        "certificate_bound": row.certificate_bound,
+    }

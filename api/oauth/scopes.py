@@ -12,3 +12,9 @@ class Scope(StrEnum):
     REFERRALS = "referrals"
     OUTCOMES = "outcomes"
     LOG = "log"
+    GRANT_MANAGEMENT_QUERY = "grant_management_query"
+    GRANT_MANAGEMENT_REVOKE = "grant_management_revoke"
+
+
+DELEGATED = frozenset({Scope.GRANTS, Scope.SCORES})
+"""What a token that a person's consent stands behind can be for: that consent, and what it allows."""

@@ -131,7 +131,7 @@ async def list_entries(
 
 @get(
     "/v1/prescreens/{prescreen_id:str}/recalls",
-    opt=client(Scope.PRESCREENS, Purpose.PRESCREEN),
+    opt=client(Scope.PRESCREENS, Purpose.PRESCREEN, while_frozen=True),
     summary="Who was taken back",
 )
 async def list_recalls(

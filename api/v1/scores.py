@@ -10,7 +10,7 @@ from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
 from api.v1.wire import Id, when
 from compliance import ids
-from compliance.vocabulary import Category
+from compliance.vocabulary import AnswerForm, Category
 from consent import people
 from consent.people import Pseudonym
 from partners import directory
@@ -25,7 +25,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     user: Id
     purpose: Literal["credit_assessment"]
     categories: Annotated[list[Category], msgspec.Meta(min_length=1, max_length=9)]
-    answer: Literal["full", "band"] = "full"
+    answer: AnswerForm = AnswerForm.FULL
     recipient: Id | None = None
 
 

@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
+from api.oauth import authorizations
 from api.web import forms, me, notice, page
 from api.web.notice import Asked
 from api.web.texts import Names, Words
@@ -30,9 +31,12 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
             state = "asked_too_soon"
         template = "ask.html" if state == "requested" else "answered.html"
         words = page.words(request)
+        # Where a no would lead: the client that waits, if one does. A browser lets the form go there too.
+        back = await authorizations.refusal(view, GrantId(row.id), request.app.state.settings.issuer)
         return page.show(
             request,
             template,
+            leads_to=back,
             grant_id=grant_id,
             row=row,
             state=state,
@@ -56,7 +60,9 @@ async def answer(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
             await grants.approve(act, grant, form.categories(), page.language(request), shown=shown)
         else:
             await grants.reject(act, grant)
-    return page.go(request, f"/ask/{grant_id}")
+        given, issuer = form.text("answer") == "yes", request.app.state.settings.issuer
+        back = await authorizations.answer(act, grant, given=given, issuer=issuer)
+    return page.go(request, back or f"/ask/{grant_id}")
 
 
 def _asked(row: GrantRow, words: Words, names: Names) -> Asked:

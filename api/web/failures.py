@@ -7,6 +7,7 @@ from litestar import Response
 
 from api import problems
 from api.access import AnyRequest
+from api.oauth.endpoints import AUTHORIZATION_PATH
 from api.problems import Problem
 from api.web import page
 
@@ -31,7 +32,8 @@ def _told(handler: Handler) -> Handler:
 
 def _wants_page(request: AnyRequest) -> bool:
     path = request.scope["path"]
-    return not path.startswith(FOR_PROGRAMS) and "text/html" in request.headers.get("accept", "")
+    for_people = path == AUTHORIZATION_PATH or not path.startswith(FOR_PROGRAMS)
+    return for_people and "text/html" in request.headers.get("accept", "")
 
 
 HANDLERS: dict[Any, Handler] = {kind: _told(handler) for kind, handler in problems.HANDLERS.items()}

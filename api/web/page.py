@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
@@ -35,9 +35,15 @@ CLOSED = {
 OVER_HTTPS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
 
-def headers(settings: Settings) -> dict[str, str]:
-    """The headers of every page."""
-    return CLOSED | (OVER_HTTPS if settings.https else {})
+def headers(settings: Settings, leads_to: str | None = None) -> dict[str, str]:
+    """The headers of every page; a form that leads on to another site may do so to that one alone."""
+    closed = CLOSED | (OVER_HTTPS if settings.https else {})
+    if leads_to:
+        parts = urlsplit(leads_to)
+        onward = f"form-action 'self' {parts.scheme}://{parts.netloc}"
+        policy = closed["Content-Security-Policy"].replace("form-action 'self'", onward)
+        closed["Content-Security-Policy"] = policy
+    return closed
 
 
 def language(request: AnyRequest) -> Language:
@@ -97,13 +103,15 @@ def html(request: AnyRequest, template: str, **values: Any) -> str:
     )
 
 
-def show(request: AnyRequest, template: str, status: int = 200, **values: Any) -> Response[str]:
-    """A page; a language asked for in the address is remembered."""
+def show(
+    request: AnyRequest, template: str, status: int = 200, leads_to: str | None = None, **values: Any
+) -> Response[str]:
+    """A page; a language asked for in the address is remembered. `leads_to`: another site that its form may end at."""
     answer = Response(
-        html(request, template, **values),
+        html(request, template, leads_to=leads_to, **values),
         status_code=status,
         media_type="text/html",
-        headers=headers(request.app.state.settings),
+        headers=headers(request.app.state.settings, leads_to),
     )
     if "lang" in request.query_params:
         secure = request.app.state.settings.https

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from hashlib import sha256
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -105,10 +106,12 @@ async def test_two_tokens_are_none(http, client, token):
 def our_token(ground, client, header=None, key=None, **changes):
     """What we would sign, with something changed."""
     claims = {"iss": ISSUER, "aud": ISSUER, "client_id": client.client_id, "scope": "scores"}
+    claims |= {"sub": client.client_id, "jti": str(uuid4()), "iat": int(time.time())}
     claims |= {"exp": int(time.time()) + 60, "cnf": {"jkt": client.proof_key.thumbprint()}}
     claims = {name: value for name, value in (claims | changes).items() if value is not None}
     signing = key or ground.keyring.signing
-    return jwt.encode({"alg": "ES256", "typ": "at+jwt"} | (header or {}), claims, signing)
+    named = {"alg": "ES256", "typ": "at+jwt", "kid": ground.keyring.signing.kid}
+    return jwt.encode(named | (header or {}), claims, signing)
 
 
 async def present(http, client, token):
@@ -132,15 +135,16 @@ async def test_the_makers_of_wrong_tokens_can_make_a_right_one(http, ground, cli
         {"aud": None},
         {"exp": None},
         {"exp": 1},
+        {"exp": time.time() + 3_600},
         {"cnf": None},
         {"cnf": {"jkt": 1}},
-        {"cnf": {"x5t#S256": "a"}},
         {"client_id": None},
         {"client_id": "nobody"},
         {"scope": None},
         {"header": {"typ": "JWT"}},
         {"header": {"typ": "dpop+jwt"}},
         {"header": {"typ": ""}},
+        {"header": {"kid": "another"}},
     ],
 )
 async def test_a_token_with_anything_wrong_is_refused(http, ground, client, changes):
@@ -188,11 +192,18 @@ async def test_the_memory_of_tokens_is_bounded(ground, client, monkeypatch):
 
 
 @pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.4")
-@pytest.mark.parametrize("table", ["api_client", "partners_partner"])
-async def test_a_suspension_counts_at_once(http, owner, client, token, table):
+async def test_a_suspension_counts_at_once_and_can_be_lifted(http, owner, client, token):
     assert (await present(http, client, token)).status_code == 200
-    await owner.execute(f"update {table} set suspended_at = now()")
+    await owner.execute("update api_client set suspended_at = now()")
     refused(await present(http, client, token), "invalid_token")
+    await owner.execute("update api_client set suspended_at = null")
+    assert (await present(http, client, token)).status_code == 200
+
+
+async def test_a_frozen_partner_is_known_and_refused(http, owner, client, token):
+    await owner.execute("update partners_partner set suspended_at = now()")
+    answer = await present(http, client, token)
+    assert (answer.status_code, answer.json()["code"]) == (403, "partner_suspended")
 
 
 async def test_a_scope_taken_away_counts_at_once(http, owner, client, token):
@@ -338,8 +349,8 @@ def test_ids_are_spent_only_after_everything_about_them_was_verified():
     for endpoint in Endpoint:
         names = [f"{check.__module__.rpartition('.')[2]}.{check.__name__}" for check in CHECKS[endpoint]]
         spend = names.index("single_use.spend")
-        assert all(name.endswith("admit") for name in names[spend + 1 :])
-        assert "proof.verify" in names[:spend]
+        assert all(name.endswith((".admit", "rate.count")) for name in names[spend + 1 :])
+        assert {"proof.verify", "client_authentication.verify"} & set(names[:spend])
 
 
 @given(st.text(max_size=60))

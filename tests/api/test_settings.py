@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.identities import certify
 
 from api.settings import SettingUnusable, from_environment
 from compliance.database import AddressUnusable
@@ -54,6 +55,15 @@ def test_the_log_is_named_after_the_issuer():
         ("XINQIAO_OPERATOR_EN", ""),
         ("XINQIAO_CONTACT", "a\nb"),
         ("XINQIAO_CONTACT", "x" * 101),
+        ("XINQIAO_TRUSTED_PROXIES", "proxy.example"),
+        ("XINQIAO_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("XINQIAO_TRUSTED_PROXIES", "10.0.0.7,"),
+        ("XINQIAO_CLIENT_CA", "/nowhere/ca.pem"),
+        ("XINQIAO_CLIENT_CA", __file__),
+        ("XINQIAO_MTLS_ORIGIN", "http://127.0.0.1:8443"),
+        ("XINQIAO_MTLS_ORIGIN", "https://mtls.credit.example/oauth"),
+        ("XINQIAO_MTLS_ORIGIN", "https://somebody@mtls.credit.example"),
+        ("XINQIAO_MTLS_ORIGIN", "https://"),
         ("XINQIAO_DATABASE_URL", URLS["XINQIAO_DATABASE_URL"]),
         ("XINQIAO_DATABASE_OWNER_URL", URLS["XINQIAO_DATABASE_OWNER_URL"]),
     ],
@@ -77,6 +87,26 @@ def test_the_operator_says_who_it_is_in_both_languages():
     settings = from_environment(HOME | named | {"XINQIAO_CONTACT": " ask@example.org "})
     assert settings.operator == {Language.ZH_CN: "示例征信", Language.EN: "Example Credit"}
     assert (usual.contact, settings.contact) == ("privacy@xinqiao.example", "ask@example.org")
+
+
+def test_nobodys_word_on_certificates_counts_unless_named():
+    usual = from_environment(HOME)
+    assert (usual.trusted_proxies, usual.client_ca, usual.mtls_origin) == (frozenset(), None, None)
+    unset = dict.fromkeys(("XINQIAO_TRUSTED_PROXIES", "XINQIAO_CLIENT_CA", "XINQIAO_MTLS_ORIGIN"), "")
+    assert from_environment(HOME | unset) == usual
+
+
+def test_a_proxy_is_named_by_address_and_authorities_by_file(tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certify("CN=Clients", authority=True).certificate_pem)
+    told = {
+        "XINQIAO_TRUSTED_PROXIES": "10.0.0.7, 0:0:0:0:0:0:0:1",
+        "XINQIAO_CLIENT_CA": str(file),
+        "XINQIAO_MTLS_ORIGIN": "https://mtls.credit.example:8443/",
+    }
+    settings = from_environment(HOME | told)
+    assert settings.trusted_proxies == {"10.0.0.7", "::1"}
+    assert (settings.client_ca, settings.mtls_origin) == (file, "https://mtls.credit.example:8443")
 
 
 def test_offered_can_be_widened_only_by_name():

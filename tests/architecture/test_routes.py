@@ -30,12 +30,15 @@ def test_what_anybody_may_call_is_listed():
         "GET /",
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
+        "GET /.well-known/oauth-protected-resource",
         "GET /healthz",
+        "GET /oauth/authorize",
         "GET /problems/{code:str}",
         "GET /schema",
         "GET /schema/openapi.json",
         "GET /schema/openapi.yaml",
         "GET /schema/{path:str}",
+        "GET /sign-in",
         "GET /sign-in/{link:str}",
         "GET /signed-out",
         "GET /static/{file_path:path}",
@@ -43,7 +46,11 @@ def test_what_anybody_may_call_is_listed():
         "GET /v1/log/key",
         "GET /v1/log/tile/{path:path}",
         "HEAD /static/{file_path:path}",
+        "POST /oauth/introspect",
+        "POST /oauth/par",
+        "POST /oauth/revoke",
         "POST /oauth/token",
+        "POST /sign-in",
         "POST /sign-in/{link:str}",
         "POST /sign-out",
     }
@@ -51,12 +58,12 @@ def test_what_anybody_may_call_is_listed():
 
 @pytest.mark.parametrize("route", routes.every(), ids=str)
 def test_access_fits_the_address(route):
-    """Banks under /v1, people under /me and /apply and /ask, staff under /compliance; the log's leaves are theirs too."""
+    """Banks under /v1, people under /me and /apply and /ask, staff under /compliance and /v1/operator; the log's leaves are theirs too."""
     kind = route.access.kind
     first = route.path.split("/")[1]
     if route.path.startswith(("/v1/me", "/v1/applications")) or first in ("me", "apply", "ask"):
         assert kind == "person"
-    elif first == "compliance" or route.path.startswith("/v1/log/tile/entries"):
+    elif first == "compliance" or route.path.startswith(("/v1/operator", "/v1/log/tile/entries")):
         assert kind == "staff"
         assert route.access.roles
     elif first == "v1":

@@ -204,18 +204,24 @@ async def test_the_times_of_facts_agree_with_their_order(here, owner):
 async def test_a_partners_own_rights_cannot_touch_what_a_person_decided(here, database):
     """The second wall: SQL with a partner's rights can neither give, nor change, nor revive a grant."""
     bank = await here.software()
-    (person,) = await world.persons(1)
+    person, other = await world.persons(2)
     grant = await world.granted(person, bank.client)
     await world.withdrawn(person, grant.id)
+    await world.granted(other, bank.client)
     for sql in (
         "update consent_grant set data_life_days = 9",
         "update consent_grant set state = 'active', ended_code = null",
+        "update consent_grant set state = 'paused' where state = 'active'",
+        """update consent_grant set state = 'ended', ended_by = 'person', ended_code = 'withdrawn', ended_at = now()
+           where state = 'active'""",
+        "update consent_grant set categories = asked",
+        "update consent_grant set expires_at = expires_at + interval '1 year'",
         """insert into consent_grant select gen_random_uuid(), user_id, recipient, bureau, purpose, asked, asked,
            'active', null, null, null, notice_id, notice_version, notice_sha256, language, template, channel,
            period_days, data_life_days, calls_per_month, now(), now(), now() + interval '1 day', evidence, false
            from consent_grant""",
     ):
-        with pytest.raises(Exception, match=r"row-level security|permission denied"):
+        with pytest.raises(Exception, match=r"row-level security|permission denied|stays so"):
             async with open_act(bank.client, None) as act:
                 act.record("forged", {})
                 await act.db.execute_query(sql)

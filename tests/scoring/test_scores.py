@@ -18,7 +18,7 @@ from compliance import facts, ids
 from compliance.act import open_act
 from compliance.canonical import digest
 from compliance.refusals import NotFound
-from compliance.vocabulary import Category, Channel, PartnerKind
+from compliance.vocabulary import AnswerForm, Category, Channel, PartnerKind
 from consent.permits import CategoryNotGranted, ConsentWithdrawn
 from scoring import scores
 from scoring.release import NoLawfulChannel, Released
@@ -138,7 +138,7 @@ async def test_a_band_hides_points_and_probability(bank):
     for person in (one, other):
         await world.granted(person, bank)
     full = shown(await world.scored(bank, one))
-    band = shown(await world.scored(bank, other, answer="band"))
+    band = shown(await world.scored(bank, other, answer=AnswerForm.BAND))
     assert full.keys() - band.keys() == {"points", "probability"}
     assert band["band"] == full["band"]
     assert str(full["points"]) not in json.dumps(band)

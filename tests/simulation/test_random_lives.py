@@ -19,7 +19,7 @@ from compliance.act import open_act, open_upkeep
 from compliance.database import ground
 from compliance.log import LogKey
 from compliance.refusals import Refusal
-from compliance.vocabulary import Category, PartnerClient, Person, Purpose, Worker
+from compliance.vocabulary import AnswerForm, Category, PartnerClient, Person, Purpose, Worker
 from consent.permits import CategoryNotGranted, ConsentMissing, ConsentPaused, ConsentWithdrawn
 from partners import delivery, prescreens
 from partners.applications import AlreadyPicked, ApplicationClosed
@@ -125,7 +125,7 @@ class Life:
             return
         try:
             async with open_act(self.banks[bank], SCORING) as act:
-                await scores.issue(act, self.people[person].user, ALL, answer="full")
+                await scores.issue(act, self.people[person].user, ALL, answer=AnswerForm.FULL)
                 await dies(act)
         except (Crash, Refusal) as end:
             facts += not isinstance(end, Crash)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support import lending, world
+from support import lending, oauth_app, world
+from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
 from compliance import ids, sequencer
@@ -54,6 +55,14 @@ class Seeds:
                 "notice_sha256": "0" * 64,
             },
             "POST /v1/me/lists": {"objects": False},
+            "POST /v1/operator/clients": {
+                "client_id": "another-client",
+                "partner": ids.public("ptn", self.bank.client.partner),
+                "scopes": ["scores"],
+                "purposes": ["credit_assessment"],
+                "redirect_uris": ["https://alpha.example/back"],
+                "jwks": OAuthClient("another-client", world.ISSUER).jwks(),
+            },
             "POST /v1/scores": {
                 "user": self.named["user"],
                 "purpose": "credit_assessment",
@@ -128,6 +137,7 @@ async def planted(here: World) -> Seeds:
         "referral_id": ids.public("ref", picked.referral.id),
         "fact_id": ids.public("fct", score.fact),
         "user": await world.pseudonym_of(person, bank.client),
+        "client_id": (await oauth_app.a_client(other.client.partner)).client_id,
     }
     return Seeds(
         here=here,

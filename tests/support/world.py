@@ -27,6 +27,7 @@ from compliance.act import open_act, open_view
 from compliance.database import Database, ground
 from compliance.vocabulary import (
     OFFERED,
+    AnswerForm,
     Categories,
     Category,
     GrantId,
@@ -179,7 +180,7 @@ async def scored(
     client: PartnerClient,
     person: Person,
     wanted: Categories = ALL,
-    answer: scores.Answer = "full",
+    answer: AnswerForm = AnswerForm.FULL,
     recipient: PartnerId | None = None,
 ) -> Any:
     """The bank asks for a score; returns its row."""

@@ -1,4 +1,4 @@
-"""Client authentication by a signed assertion (private_key_jwt); there is no other way."""
+"""Client authentication by a signed assertion (private_key_jwt)."""
 
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -39,28 +39,20 @@ class Assertion(msgspec.Struct, frozen=True):
 CLAIMS = Decoder(Assertion)
 
 
-async def verify(attempt: Attempt) -> None:
-    """Find out who the client is, and that it is the client; its assertion can be used once."""
+async def verify(attempt: Attempt) -> Client:
+    """The client that signed the assertion, which can be used once."""
     form = attempt.form
-    if "client_secret" in form or "authorization" in attempt.request.headers:
-        raise InvalidClient("clients authenticate by private_key_jwt only")
     if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
         raise InvalidClient(f"a client_assertion of type {ASSERTION_TYPE} is needed")
     try:
         signed = signatures.read(form["client_assertion"], CLAIMS)
         _check_claims(signed.claims, attempt)
-        client = await _client(signed.claims.iss)
+        client = await _client(signed, attempt)
         signatures.verify(signed, _key(client, signed))
     except Unusable as why:
         raise InvalidClient(f"the assertion cannot be used: {why}") from why
-    attempt.client_id = client.client_id
     attempt.single_uses.append(_single_use(signed.claims))
-
-
-async def admit(attempt: Attempt) -> None:
-    """A suspended client, or a client of a suspended partner, gets no token."""
-    if attempt.standing.suspended:
-        raise InvalidClient("the client is suspended")
+    return client
 
 
 def _check_claims(claims: Assertion, attempt: Attempt) -> None:
@@ -79,10 +71,13 @@ def _check_claims(claims: Assertion, attempt: Attempt) -> None:
         raise Unusable(f"its jti must have 1 to {LONGEST_ID} characters")
 
 
-async def _client(client_id: str) -> Client:
-    found = await clients.find(client_id)
+async def _client(signed: Signed[Assertion], attempt: Attempt) -> Client:
+    loopback = attempt.settings.installation != "production"
+    found = await clients.find(signed.claims.iss, signed.header.kid, loopback=loopback)
     if found is None:
         raise Unusable("its client is unknown")
+    if found.method != "private_key_jwt":
+        raise Unusable("its client is registered with a certificate")
     return found
 
 

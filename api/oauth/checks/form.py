@@ -1,4 +1,4 @@
-"""The form of a token request: small, plain, each parameter once."""
+"""The form of a call to the authorization server: small, plain, each parameter once."""
 
 from urllib.parse import parse_qsl
 
@@ -13,7 +13,7 @@ MOST_PARAMETERS = 32
 
 
 class InvalidRequest(Refusal):
-    """The form cannot be read (RFC 6749 section 5.2)."""
+    """The form cannot be read, or says what it may not (RFC 6749 section 5.2)."""
 
     status, code, title = 400, "invalid_request", "The request is malformed"
 
@@ -32,8 +32,18 @@ async def read(attempt: Attempt) -> None:
         raise InvalidRequest("a parameter holds characters that are not allowed")
     # RFC 6749 section 3.2: a parameter without a value counts as left out.
     attempt.form = {name: value for name, value in pairs if value}
+
+
+async def grant_type(attempt: Attempt) -> None:
+    """A token request says what it rests on (RFC 6749 section 5.2)."""
     if "grant_type" not in attempt.form:
         raise InvalidRequest("grant_type is missing")
+
+
+async def token(attempt: Attempt) -> None:
+    """Introspection and revocation are about one token (RFC 7662 section 2.1, RFC 7009 section 2.1)."""
+    if "token" not in attempt.form:
+        raise InvalidRequest("token is missing")
 
 
 async def _body(attempt: Attempt) -> bytes:

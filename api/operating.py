@@ -1,0 +1,145 @@
+"""What the operator does from the command line: clients, development sign-ins, keys."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from api import passwords
+from api.oauth import clients
+from api.running import Standing
+from api.settings import SettingUnusable
+from api.web import sign_in
+from compliance import database as databases
+from compliance import ids, keys
+from compliance.act import Act, open_act
+from compliance.database import ground
+from compliance.refusals import Fault, NotFound, Unacceptable
+from compliance.vocabulary import PartnerId, UserId, Worker
+from consent import people
+from consent.people import NewPerson
+
+OPERATOR = Worker("operator")
+KEY_SET_BYTES_MAX = 65_536
+PARTNERS_NAMED_MAX = 20
+
+
+@asynccontextmanager
+async def _operator_act(found: Standing) -> AsyncIterator[Act]:
+    async with (
+        databases.opened(found.database, found.settings.home, found.settings.origin),
+        open_act(OPERATOR, None) as act,
+    ):
+        yield act
+
+
+async def add_development_sign_in(
+    found: Standing, name: str, password_file: Path, *, born_on: date, reference: str | None
+) -> int:
+    """Give a fictional person a name and a password: one who is made for it, or the one with the reference.
+
+    A name that exists gets the new password. Prints where to sign in, as one line of JSON.
+    """
+    if found.settings.installation == "production":
+        raise SettingUnusable(
+            "a development sign-in is for fictional people: not in a production installation"
+        )
+    password = _first_line(password_file)
+    passwords.refuse_unusable(name, password)
+    kept = await passwords.stretch(password)
+    async with _operator_act(found) as act:
+        user = await _fictional(act, reference) if reference else await _new_person(act, name, born_on)
+        await passwords.keep(act, name, user, kept)
+    _tell({"name": name, "sign_in": found.settings.issuer + sign_in.PATH})
+    return 0
+
+
+async def add_client(found: Standing, partner: str, key_set: Path | None, **wanted: Any) -> int:
+    """Register a client of a partner (its code, or its id); in production, propose it for another person to approve.
+
+    `wanted`: the rest of its registration. Prints the client as one line of JSON.
+    """
+    production = found.settings.installation == "production"
+    if key_set:
+        wanted["jwks"] = _key_set(key_set)
+    enter = clients.propose if production else clients.register_client
+    async with _operator_act(found) as act:
+        row = await enter(act, loopback=not production, partner=await _partner(act, partner), **wanted)
+    _tell(
+        {
+            "client_id": row.client_id,
+            "partner": ids.public("ptn", row.partner),
+            "state": clients.state(row),
+            "scopes": row.scopes,
+        }
+    )
+    if production:
+        approval = f"{found.settings.issuer}/v1/operator/clients/{row.client_id}/approval"
+        sys.stderr.write(f"a proposal: a partner manager or a compliance officer approves it at {approval}\n")
+    return 0
+
+
+def _key_set(file: Path) -> Mapping[str, object]:
+    try:
+        with file.open("rb") as content:
+            read = json.loads(content.read(KEY_SET_BYTES_MAX))
+    except OSError as error:
+        raise _unreadable(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(f"it is not JSON of at most {KEY_SET_BYTES_MAX} bytes") from error
+    if not isinstance(read, dict):
+        raise _unreadable("it is not a JWK set")
+    return read
+
+
+def _unreadable(why: str) -> Unacceptable:
+    return Unacceptable("the key set cannot be read", Fault("/jwks", "unreadable", why))
+
+
+async def _partner(act: Act, named: str) -> PartnerId:
+    """The partner of a code or an id; who names none is told which there are."""
+    rows = await act.db.execute_query_dict("select id, code from partners_partner order by code")
+    for row in rows:
+        if named in (row["code"], ids.public("ptn", row["id"])):
+            return PartnerId(row["id"])
+    codes = ", ".join(row["code"] for row in rows[:PARTNERS_NAMED_MAX]) or "none"
+    raise Unacceptable(f"there is no partner {named!r}; there are: {codes}")
+
+
+async def rotate_keys(found: Standing, *, at_once: bool) -> int:
+    """Let the next signing key sign; records `signing_key_rotated` and prints the `kid` of each published key."""
+    async with _operator_act(found) as act:
+        folder = ground().home / "keys"
+        keys.rotate(folder, at_once=at_once)
+        following, current, *retired = (str(key.kid) for key in keys.load(folder).published())
+        act.record("signing_key_rotated", {"next": following, "current": current, "retired": retired[0]})
+    _tell({"next": following, "current": current, "retired": retired})
+    return 0
+
+
+def _first_line(file: Path) -> str:
+    # What is not UTF-8 becomes a character that no password may have.
+    with file.open(encoding="utf-8", errors="surrogateescape") as lines:
+        return lines.readline(passwords.PASSWORD_LENGTH_MAX + 2).rstrip("\n")
+
+
+async def _new_person(act: Act, name: str, born_on: date) -> UserId:
+    reference = f"development sign-in {name}"
+    return (await people.bring(act, [NewPerson(reference, born_on, fictional=True)]))[reference]
+
+
+async def _fictional(act: Act, reference: str) -> UserId:
+    rows = await act.db.execute_query_dict(
+        "select id from consent_person where reference_index = $1 and fictional",
+        [ground().keyring.blind_index(reference)],
+    )
+    if not rows:
+        raise NotFound("no fictional person has this reference")
+    return UserId(rows[0]["id"])
+
+
+def _tell(told: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
