@@ -1,10 +1,11 @@
 """What the operator does from the command line: clients, development sign-ins, keys."""
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from compliance import ids, keys
 from compliance.act import Act, open_act
 from compliance.database import ground
 from compliance.refusals import Fault, NotFound, Unacceptable
-from compliance.vocabulary import PartnerId, UserId, Worker
+from compliance.vocabulary import PartnerId, PartnerKind, UserId, Worker
 from consent import people
 from consent.people import NewPerson
+from partners import directory
+from partners.directory import Institution
 
 OPERATOR = Worker("operator")
 KEY_SET_BYTES_MAX = 65_536
 PARTNERS_NAMED_MAX = 20
+PARTNER_CODE = re.compile(r"[a-z][a-z0-9-]{1,39}")
+FICTIONAL_LICENCE_DAYS = 365
 
 
 @asynccontextmanager
@@ -60,6 +65,7 @@ async def add_development_sign_in(
 async def add_client(found: Standing, partner: str, key_set: Path | None, **wanted: Any) -> int:
     """Register a client of a partner (its code, or its id); in production, propose it for another person to approve.
 
+    Where nobody real is served, a code that no partner has makes a fictional bank of that code.
     `wanted`: the rest of its registration. Prints the client as one line of JSON.
     """
     production = found.settings.installation == "production"
@@ -67,7 +73,8 @@ async def add_client(found: Standing, partner: str, key_set: Path | None, **want
         wanted["jwks"] = _key_set(key_set)
     enter = clients.propose if production else clients.register_client
     async with _operator_act(found) as act:
-        row = await enter(act, loopback=not production, partner=await _partner(act, partner), **wanted)
+        owner = await _partner(act, partner, may_be_fictional=not production)
+        row = await enter(act, loopback=not production, partner=owner, **wanted)
     _tell(
         {
             "client_id": row.client_id,
@@ -99,14 +106,29 @@ def _unreadable(why: str) -> Unacceptable:
     return Unacceptable("the key set cannot be read", Fault("/jwks", "unreadable", why))
 
 
-async def _partner(act: Act, named: str) -> PartnerId:
-    """The partner of a code or an id; who names none is told which there are."""
+async def _partner(act: Act, named: str, *, may_be_fictional: bool) -> PartnerId:
+    """The partner of a code or an id; who names none is told which there are, or gets a fictional bank."""
     rows = await act.db.execute_query_dict("select id, code from partners_partner order by code")
     for row in rows:
         if named in (row["code"], ids.public("ptn", row["id"])):
             return PartnerId(row["id"])
+    if may_be_fictional and PARTNER_CODE.fullmatch(named):
+        return PartnerId((await directory.admit(act, _fictional_bank(named, act.now.date()))).id)
     codes = ", ".join(row["code"] for row in rows[:PARTNERS_NAMED_MAX]) or "none"
     raise Unacceptable(f"there is no partner {named!r}; there are: {codes}")
+
+
+def _fictional_bank(code: str, today: date) -> Institution:
+    return Institution(
+        code=code,
+        name_zh=f"虚构银行 {code}",
+        name_en=f"Fictional Bank {code}",
+        kind=PartnerKind.BANK,
+        licence="FICTIONAL",
+        licence_from=today,
+        licence_until=today + timedelta(days=FICTIONAL_LICENCE_DAYS),
+        owned_hosts=(),
+    )
 
 
 async def rotate_keys(found: Standing, *, at_once: bool) -> int:

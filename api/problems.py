@@ -12,6 +12,7 @@ from compliance.refusals import Fault, Refusal
 from compliance.replies import Replayed
 
 MEDIA_TYPE = "application/problem+json"
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
 ERRORS_MAX = 20
 POINTER_LENGTH_MAX = 200
 PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -67,11 +68,14 @@ def render(
     )
 
 
-def of_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
+def of_refusal(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
     """An expected no."""
     headers: dict[str, str] = getattr(refusal, "headers", {})
-    if refusal.status in (401, 403) and "WWW-Authenticate" not in headers:
-        headers = {**headers, "WWW-Authenticate": f'DPoP error="{refusal.code}"'}
+    if refusal.status in (401, 403):
+        challenge = headers.get("WWW-Authenticate", f'DPoP error="{refusal.code}"')
+        # RFC 9728 section 5.1: where a client finds out how to be let in.
+        described = f"{request.app.state.settings.issuer}{RESOURCE_METADATA}"
+        headers = {**headers, "WWW-Authenticate": f'{challenge}, resource_metadata="{described}"'}
     return render(refusal.status, refusal.code, refusal.title, refusal.detail, refusal.faults, headers)
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import unescape
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from uuid import uuid4
@@ -19,7 +18,6 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-METADATA_PATH = "/.well-known/oauth-authorization-server"
 TOKEN_LEEWAY_SECONDS = 30
 REDIRECTS_MAX = 5
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
@@ -201,29 +199,6 @@ class Browser:
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid4())
         return await self.http.request(method, f"{self.issuer}{path}", json=body, headers=headers)
-
-
-def write_credentials(folder: Path, bank: BankSoftware, *, pseudonym: str, categories: list[str]) -> None:
-    """What an outside client needs to get a score: `client.json` (with its private key) and `score-request.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    purpose = "credit_assessment"
-    client = {
-        "issuer": bank.issuer,
-        "metadata": bank.issuer + METADATA_PATH,
-        "client_id": bank.client_id,
-        "redirect_uri": bank.redirect_uri,
-        "private_jwk": bank.key.as_dict(private=True),
-        "pseudonym": pseudonym,
-        "purpose": purpose,
-        "categories": categories,
-    }
-    for name, content in (
-        ("client.json", client),
-        ("score-request.json", {"user": pseudonym, "purpose": purpose, "categories": categories}),
-    ):
-        file = folder / name
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _sha256(text: str) -> str:

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from api import sessions
-from api.demo import world
+from api.demo import credentials
 from api.demo.callers import BankSoftware, Browser, CallFailed, expect
 from api.demo.telling import Telling
 from api.demo.world import World
@@ -45,7 +45,7 @@ class Story:
     def software(self, code: str, key: ECKey) -> BankSoftware:
         """The client of that code, with its key."""
         hosts = self.world.hosts
-        named, back = world.client_id(code, hosts), world.redirect_uri(code, hosts)
+        named, back = credentials.client_id(code, hosts), credentials.redirect_uri(code, hosts)
         return BankSoftware(self.http, self.settings.issuer, named, key, back)
 
     def partner(self, code: str) -> str:
@@ -60,7 +60,7 @@ class Story:
 
     async def link(self, user: UserId) -> str:
         """A fresh one-time sign-in link of a person."""
-        token = await sessions.make_link(world.DEMO, self.settings, user=user)
+        token = await sessions.make_link(credentials.DEMO, self.settings, user=user)
         return f"{self.settings.issuer}/sign-in/{token}"
 
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from api import auditing, sessions
-from api.demo import catalogue, world
-from api.demo.callers import BankSoftware, Browser, CallFailed, expect, write_credentials
+from api.demo import catalogue, credentials, world
+from api.demo.callers import BankSoftware, Browser, CallFailed, expect
 from api.demo.steps import Story, approve, ask, score_request, tell_score, verify_receipt, wait_for
 from api.oauth.authorization_request import DETAIL_TYPE
 from api.running import Standing
@@ -44,7 +44,7 @@ async def _consent(story: Story, bank: BankSoftware, user: UserId) -> dict[str, 
     early = await bank.call("POST", "/v1/scores", score_request(story, "usr_" + "0" * 26))
     expect(early, 404, "not_found")
     story.tell.step("a person the bank does not know is not hinted at", "404 not_found")
-    known = await world.sign_in(story.settings, "demo-person", user)
+    known = await credentials.sign_in(story.settings, "demo-person", user)
     browser = Browser(story.http, story.settings.issuer)
     page = await browser.send(await browser.open(pushed.address), name=known.name, password=known.password)
     story.tell.step("the person follows the bank's link and signs in", urlsplit(page.address).path)
@@ -265,13 +265,13 @@ async def _outside_client(story: Story, bank: BankSoftware, user: UserId) -> Non
     known = expect(await bank.call("GET", f"/v1/grants/{grant['id']}"), 200)["user"]
     score = expect(await bank.call("POST", "/v1/scores", score_request(story, known)), 201)
     story.tell.step("another person has consented and stays", f"{known}, {score['points']} points")
-    reader = await world.sign_in(story.settings, "demo-reader", story.world.people[-1])
+    reader = await credentials.sign_in(story.settings, "demo-reader", story.world.people[-1])
     story.tell.step("one more signs in by name and password", f"{reader.name}, {reader.file}")
     if story.credentials:
         hosts, partner = story.world.hosts, story.world.partners[catalogue.HARBOUR]
-        key = await world.client(story.settings, catalogue.OUTSIDE, partner, hosts)
+        key = await credentials.client(story.settings, catalogue.OUTSIDE, partner, hosts)
         outside = story.software(catalogue.OUTSIDE, key)
-        write_credentials(story.credentials, outside, pseudonym=known, categories=story.categories)
+        credentials.write(story.credentials, outside, pseudonym=known, categories=story.categories)
         story.tell.step("an outside client's files are written", f"{story.credentials}/client.json")
     at = f"{story.settings.issuer}/sign-in"
     story.links[f"{reader.name}, with the password {reader.password}"] = at
@@ -281,7 +281,7 @@ async def _outside_client(story: Story, bank: BankSoftware, user: UserId) -> Non
         ("compliance officer", story.world.team.officer),
         ("auditor", story.world.team.auditor),
     ):
-        token = await sessions.make_link(world.DEMO, story.settings, staff=staff.staff)
+        token = await sessions.make_link(credentials.DEMO, story.settings, staff=staff.staff)
         story.links[f"the {role} (/compliance)"] = f"{story.settings.issuer}/sign-in/{token}"
 
 

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ import polars as pl
 from joserfc.jwk import ECKey
 from numpy.typing import NDArray
 
-from api import passwords
 from api import staff as staff_of
-from api.demo import bank, catalogue
-from api.oauth import clients
-from api.oauth.scopes import Scope
+from api.demo import catalogue, credentials
+from api.demo.credentials import DEMO
 from api.settings import Settings
 from compliance.act import open_act, open_view
 from compliance.database import ground
-from compliance.vocabulary import Categories, PartnerId, Purpose, Staff, StaffRole, UserId, Worker
+from compliance.vocabulary import Categories, PartnerId, Purpose, Staff, StaffRole, UserId
 from consent import grants, notices, people, permits
 from consent.people import NewPerson
 from partners import directory, products
@@ -33,7 +30,6 @@ from scoring.features import Matrix
 from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
 
-DEMO = Worker("demo")
 SYNTHETIC_USERS = 6_000
 SYNTHETIC_SEED = 20_261_101
 SYNTHETIC_CUTOFF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -52,15 +48,6 @@ class Team:
     officer: Staff
     manager: Staff
     auditor: Staff
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """A fictional person's name and password; `file` holds the password."""
-
-    name: str
-    password: str = field(repr=False)
-    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +145,9 @@ async def _partners(
         async with open_act(team.manager, None) as act:
             row = await directory.admit(act, institution)
         found[institution.code] = PartnerId(row.id)
-        keys[institution.code] = await client(settings, institution.code, PartnerId(row.id), hosts)
+        keys[institution.code] = await credentials.client(
+            settings, institution.code, PartnerId(row.id), hosts
+        )
     async with open_view(team.manager) as view:
         known = {(product.partner, product.currency) for product in await products.open_products(view)}
     for offered in catalogue.products(currency):
@@ -183,55 +172,6 @@ async def record_licence(team: Team, lender: PartnerId, bureau: PartnerId | None
         licence = await release.record_licence(act, text_zh=zh, text_en=en, fictional=True, relay=relay)
     async with open_act(team.officer, None) as act:
         await release.approve_licence(act, licence)
-
-
-def client_id(code: str, hosts: Mapping[str, str]) -> str:
-    """A client's id; at another port it is another client, because people come back to another address."""
-    return f"{code}-client" + (f"-{hosts[code].rpartition(':')[2]}" if code in hosts else "")
-
-
-def redirect_uri(code: str, hosts: Mapping[str, str]) -> str:
-    """Where people come back to; empty for a client that sends nobody anywhere."""
-    return f"http://{hosts[code]}{bank.BACK_PATH}" if code in hosts else ""
-
-
-async def client(settings: Settings, code: str, partner: PartnerId, hosts: Mapping[str, str]) -> ECKey:
-    """Register a client of the partner, once; its private key is the partner's, kept in the demo's own folder."""
-    named, back = client_id(code, hosts), redirect_uri(code, hosts)
-    file = settings.home / "demo" / f"{named}.jwk"
-    if file.exists():
-        return ECKey.import_key(json.loads(file.read_text()))
-    key = ECKey.generate_key("P-256", auto_kid=True)
-    async with open_act(DEMO, None) as act:
-        await clients.register_client(
-            act,
-            loopback=True,
-            client_id=named,
-            partner=partner,
-            jwks={"keys": [key.as_dict(private=False)]},
-            scopes=list(Scope),
-            redirect_uris=[back] if back else [],
-        )
-    _keep(file, json.dumps(key.as_dict(private=True)))
-    return key
-
-
-async def sign_in(settings: Settings, name: str, user: UserId) -> SignIn:
-    """Give a person of the demo a name and a password, the same ones in every run."""
-    file = settings.home / "demo" / f"{name}.password"
-    if not file.exists():
-        _keep(file, secrets.token_urlsafe(12))
-    password = file.read_text()
-    kept = await passwords.stretch(password)
-    async with open_act(DEMO, None) as act:
-        await passwords.keep(act, name, user, kept)
-    return SignIn(name, password, file)
-
-
-def _keep(file: Path, secret: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(secret)
 
 
 async def _people(

@@ -28,6 +28,7 @@ from api.oauth.pipeline import Endpoint
 from api.oauth.scopes import Scope
 from api.oauth.server import Answer
 from api.oauth.signatures import ALGORITHMS
+from api.problems import RESOURCE_METADATA
 from api.settings import Settings
 from compliance.database import ground
 from compliance.keys import SIGNING_ALGORITHM
@@ -36,7 +37,6 @@ from compliance.refusals import Refusal, Unacceptable
 AUTHORIZATION_PATH, PAR_PATH = "/oauth/authorize", "/oauth/par"
 INTROSPECTION_PATH, REVOCATION_PATH = "/oauth/introspect", "/oauth/revoke"
 KEYS_PATH = "/.well-known/jwks.json"
-RESOURCE_PATH = "/.well-known/oauth-protected-resource"
 KEPT = {"Cache-Control": "public, max-age=300"}
 NO_STORE = {"Cache-Control": "no-store"}
 TEXT = Schema(type=OpenAPIType.STRING)
@@ -354,7 +354,7 @@ def _aliases(origin: str) -> dict[str, str]:
     }
 
 
-@get(RESOURCE_PATH, opt=access.public(), summary="Describe the protected resource")
+@get(RESOURCE_METADATA, opt=access.public(), summary="Describe the protected resource")
 async def resource_metadata(request: Request[Any, Any, Any]) -> Response[ResourceMetadata]:
     """Protected resource metadata (RFC 9728)."""
     settings: Settings = request.app.state.settings

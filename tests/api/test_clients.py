@@ -506,7 +506,8 @@ async def test_a_certificates_subject_says_the_method(database, home, owner):
 @pytest.mark.parametrize(
     ("content", "changes", "said"),
     [
-        (json.dumps(JWKS), {"partner": "nobody"}, "there are: harbour"),
+        (json.dumps(JWKS), {"partner": "nobody"} | PRODUCTION, "there are: harbour"),
+        (json.dumps(JWKS), {"partner": "No Code"}, "there are: harbour"),
         (json.dumps({"keys": [KEY.as_dict(private=True)]}), {}, "private"),
         ("not json", {}, "not JSON"),
         ("[]", {}, "not a JWK set"),
@@ -517,7 +518,7 @@ async def test_a_certificates_subject_says_the_method(database, home, owner):
         (json.dumps(JWKS), {"scopes": ["everything"]}, " ".join(Scope)),
         (json.dumps(JWKS), {"redirect_uris": ["http://localhost/"]} | PRODUCTION, "use https"),
     ],
-    ids=["partner", "private", "no json", "no set", "deep", "long", "no utf-8", "method", "scope", "http"],
+    ids=["partner", "code", "private", "no json", "no set", "deep", "long", "no utf-8", "method", "scope", "http"],
 )
 async def test_each_mistake_is_named(database, home, owner, key_set, content, changes, said):
     async with world.opened(database, home):
@@ -532,4 +533,12 @@ async def test_each_mistake_is_named(database, home, owner, key_set, content, ch
 
 async def test_without_partners_there_are_none(database, home, key_set):
     with pytest.raises(Unacceptable, match="there are: none"):
-        await added(database, home, key_set)
+        await added(database, home, key_set, installation="production")
+
+
+async def test_where_nobody_real_is_served_a_bank_is_made_up(database, home, owner, key_set):
+    await added(database, home, key_set, partner="nobody-bank")
+    await added(database, home, key_set, partner="nobody-bank", client_id="second")
+    row = await owner.fetchrow("select code, name_en, licence from partners_partner")
+    assert tuple(row) == ("nobody-bank", "Fictional Bank nobody-bank", "FICTIONAL")
+    assert await owner.fetchval("select count(*) from api_client") == 2

@@ -582,3 +582,14 @@ async def test_a_frozen_partner_learns_of_withdrawals_and_nothing_else(flow: Flo
     assert told(await flow.http.get(path, headers=headers), 200)["state"] == "active"
     await owner.execute("update partners_partner set suspended_at = null")
     assert (await flow.score(tokens)).status_code == 201
+
+
+@pytest.mark.spec("RFC 9728", "5.1")
+async def test_a_refused_call_says_where_the_resource_is_described(flow: Flow):
+    answer = await flow.http.post("/v1/scores", json={})
+    assert answer.status_code == 401
+    where = f"{ISSUER}/.well-known/oauth-protected-resource"
+    assert f'resource_metadata="{where}"' in answer.headers["www-authenticate"]
+    described = told(await flow.http.get("/.well-known/oauth-protected-resource"), 200)
+    assert (described["resource"], described["authorization_servers"]) == (ISSUER, [ISSUER])
+    assert described["bearer_methods_supported"] == ["header"]
