@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from compliance import ids
@@ -20,16 +21,15 @@ from compliance.vocabulary import (
     Purpose,
     UserId,
 )
-from consent import endings, notices, people, permits, receipts
+from consent import endings, life, notices, people, permits, receipts
 from consent.endings import Ended
+from consent.life import ASK_LAPSES_AFTER, ENDINGS, LIVE, GrantNotOpen, State, Step
 from consent.permits import BUSINESS_ZONE, AgeNotEstablished
 from consent.tables import GrantRow
 
-ASK_LAPSES_AFTER = timedelta(minutes=60)
 NO_ASKING_AFTER_A_NO = timedelta(days=90)
 """What every notice promises; a rejection is at most `ASK_LAPSES_AFTER` younger than its request."""
 LIST_MAX = 500
-LIVE = ("active", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,6 @@ PARTNERS_ASK_FOR = frozenset(
 )
 
 
-class GrantNotOpen(Refusal):
-    """The state of the grant forbids this step."""
-
-    status, code, title = 409, "grant_not_open", "The state of this consent does not allow this step"
-
-
 class AskLapsed(Refusal):
     """The request waited for more than an hour."""
 
@@ -90,6 +84,16 @@ class AlreadyAsked(Refusal):
     """The person has not answered the request before."""
 
     status, code, title = 409, "already_asked", "This person was asked and has not answered yet"
+
+
+class RejectionReason(StrEnum):
+    """Why a person says no, if they care to say; for their own log and the recipient, never for a decision."""
+
+    NOT_NOW = "not_now"
+    RECIPIENT_UNKNOWN = "recipient_unknown"
+    TOO_MUCH_DATA = "too_much_data"
+    PURPOSE_UNCLEAR = "purpose_unclear"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +220,8 @@ async def approve(
     """
     person = _person(act)
     row = await _locked(act, grant)
-    if row.state != "requested":
-        raise GrantNotOpen("this request was answered before")
-    if row.requested_at + ASK_LAPSES_AFTER < act.now:
-        raise AskLapsed("ask the bank to send you a new request")
+    _refuse_lapsed(row, act.now)
+    life.after(row, Step.APPROVE, act.now)
     if row.user_id not in (None, person.user):
         raise NotFound
     if not categories or not categories <= frozenset(row.asked):
@@ -255,7 +257,7 @@ async def _give(
     notice = notices.current(Purpose(row.purpose), language)
     row.user_id = person.user
     row.categories = sorted(categories)
-    row.state = "active"
+    row.state = life.after(row, Step.APPROVE, act.now)
     row.notice_version, row.notice_sha256, row.language = notice.version, notice.sha256, language
     row.given_at = act.now
     row.expires_at = act.now + timedelta(days=row.period_days)
@@ -298,24 +300,78 @@ async def _supersede(act: Act, row: GrantRow, user: UserId) -> None:
         state__in=LIVE,
     )
     for old in await live.using_db(act.db).select_for_update():
-        await _end(act, old, by="person", code="superseded")
+        await _end(act, old, Step.SUPERSEDE)
 
 
-async def reject(act: Act, grant: GrantId) -> GrantRow:
-    """The person says no; nothing else changes for them. Records `grant_rejected`."""
+def _refuse_lapsed(row: GrantRow, now: datetime) -> None:
+    if life.state_now(row, now)[0] is State.LAPSED:
+        raise AskLapsed("a request can be answered for an hour; ask the bank to send you a new one")
+
+
+async def reject(act: Act, grant: GrantId, reason: RejectionReason | None = None) -> GrantRow:
+    """The person says no; nothing else changes for them. Records `grant_rejected`, with the reason if they gave one."""
     person = _person(act)
     row = await _locked(act, grant)
-    if row.state == "rejected" and row.user_id == person.user:
+    if row.state == State.REJECTED and row.user_id == person.user:
         act.record("grant_rejected_again", {}, person=person.user, grant=grant, partner=_tenant(row))
         return row
-    if row.state != "requested" or row.user_id not in (None, person.user):
+    _refuse_lapsed(row, act.now)
+    if row.user_id not in (None, person.user):
         raise GrantNotOpen("this request was answered before")
-    if row.requested_at + ASK_LAPSES_AFTER < act.now:
-        raise AskLapsed("there is nothing left to say no to")
-    row.state, row.user_id = "rejected", person.user
+    row.state, row.user_id = life.after(row, Step.REJECT, act.now), person.user
+    if reason:
+        row.rejected_reason = reason
     await row.save(using_db=act.db)
-    act.record("grant_rejected", {}, person=person.user, grant=grant, partner=_tenant(row))
+    act.record("grant_rejected", {"reason": reason}, person=person.user, grant=grant, partner=_tenant(row))
     return row
+
+
+async def pause(act: Act, grant: GrantId) -> GrantRow:
+    """The person stops all use for as long as they like; the grant stands. Twice is fine. Records `grant_paused`."""
+    return await _switch(act, grant, Step.PAUSE, State.PAUSED)
+
+
+async def resume(act: Act, grant: GrantId) -> GrantRow:
+    """The person lets a paused grant be used again. Twice is fine. Records `grant_resumed`."""
+    return await _switch(act, grant, Step.RESUME, State.ACTIVE)
+
+
+async def _switch(act: Act, grant: GrantId, step: Step, reached: State) -> GrantRow:
+    """Takes the grant's exclusive lock, like a withdrawal: no use of it stands later in the log."""
+    person = _person(act)
+    row = await _locked(act, grant)
+    await act.tick()
+    act.concern(person.user, grant)
+    if row.user_id != person.user:
+        raise NotFound
+    again = "_again" if life.state_now(row, act.now)[0] is reached else ""
+    if not again:
+        row.state = life.after(row, step, act.now)
+        await row.save(using_db=act.db, update_fields=["state"])
+    kind = f"grant_{'paused' if step is Step.PAUSE else 'resumed'}{again}"
+    act.record(kind, {}, person=person.user, grant=grant, partner=_tenant(row))
+    return row
+
+
+async def pause_all(act: Act) -> int:
+    """The person pauses every grant they have, in one act; returns how many. Records `everything_paused`."""
+    return await _switch_all(act, Step.PAUSE, State.ACTIVE, State.PAUSED)
+
+
+async def resume_all(act: Act) -> int:
+    """The person lets everything that is paused be used again; returns how many. Records `everything_resumed`."""
+    return await _switch_all(act, Step.RESUME, State.PAUSED, State.ACTIVE)
+
+
+async def _switch_all(act: Act, step: Step, present: State, reached: State) -> int:
+    person = _person(act)
+    rows = GrantRow.filter(user_id=person.user, state=present, expires_at__gt=act.now)
+    found = await rows.using_db(act.db).order_by("id")
+    for row in found:
+        await _switch(act, GrantId(row.id), step, reached)
+    kind = "everything_paused" if step is Step.PAUSE else "everything_resumed"
+    act.record(kind, {"count": len(found)}, person=person.user)
+    return len(found)
 
 
 async def withdraw(act: Act, grant: GrantId) -> GrantRow:
@@ -328,12 +384,12 @@ async def withdraw(act: Act, grant: GrantId) -> GrantRow:
     row = await _locked(act, grant)
     await act.tick()
     act.concern(person.user, grant)
-    if row.state == "ended":
+    if row.state == State.ENDED:
         act.record("grant_withdrawn_again", {}, person=person.user, grant=grant, partner=_tenant(row))
         return row
-    if row.user_id != person.user or row.state not in ("active", "paused"):
+    if row.user_id != person.user:
         raise GrantNotOpen("only a consent that was given can be withdrawn")
-    await _end(act, row, by="person", code="withdrawn")
+    await _end(act, row, _ending(row, Step.WITHDRAW, act.now))
     await receipts.issue(act, row, subject=await _names(act, row, person.user))
     return row
 
@@ -347,13 +403,16 @@ async def relinquish(act: Act, grant: GrantId) -> GrantRow:
     await act.tick()
     user = user_of(row)
     act.concern(user, grant)
-    if row.state == "ended":
+    if row.state == State.ENDED:
         act.record("grant_relinquished_again", {}, person=user, grant=grant)
-    elif row.state in LIVE:
-        await _end(act, row, by="partner", code="relinquished")
     else:
-        raise GrantNotOpen("only a consent that was given can be given back")
+        await _end(act, row, _ending(row, Step.RELINQUISH, act.now))
     return row
+
+
+def _ending(row: GrantRow, wished: Step, now: datetime) -> Step:
+    """Whoever comes after the grant's time was over finds it expired, also if nobody has noted that yet."""
+    return Step.EXPIRE if life.state_now(row, now) == (State.ENDED, "expired") else wished
 
 
 async def withdraw_all(act: Act) -> int:
@@ -387,13 +446,15 @@ async def end_expired(act: Act, limit: int) -> int:
     )
     for found in rows:
         row = await GrantRow.get(id=found["id"], using_db=act.db)
-        await _end(act, row, by="period", code="expired")
+        await _end(act, row, Step.EXPIRE)
     act.record("expired_grants_ended", {"count": len(rows)})
     return len(rows)
 
 
-async def _end(act: Act, row: GrantRow, *, by: str, code: str) -> None:
-    row.state, row.ended_by, row.ended_code, row.ended_at = "ended", by, code, act.now
+async def _end(act: Act, row: GrantRow, step: Step) -> None:
+    row.state = life.after(row, step, act.now)
+    by, code = row.ended_by, row.ended_code = ENDINGS[step]
+    row.ended_at = act.now
     await row.save(using_db=act.db, update_fields=["state", "ended_by", "ended_code", "ended_at"])
     user, grant = UserId(user_of(row)), GrantId(row.id)
     act.record(
@@ -450,15 +511,6 @@ async def mine(view: View, user: UserId) -> list[GrantRow]:
     all_of_them = GrantRow.filter(user_id=user).using_db(view.db)
     live = await all_of_them.filter(state__in=LIVE).order_by("-given_at")
     return live + await all_of_them.exclude(state__in=LIVE).order_by("-requested_at").limit(LIST_MAX)
-
-
-def state_now(row: GrantRow, now: datetime) -> tuple[str, str | None]:
-    """The state as it is now, and the code of its end: expiry and lapse take effect by the clock."""
-    if row.state in ("active", "paused") and row.expires_at and row.expires_at <= now:
-        return "ended", "expired"
-    if row.state == "requested" and row.requested_at + ASK_LAPSES_AFTER < now:
-        return "lapsed", None
-    return row.state, row.ended_code
 
 
 def user_of(row: GrantRow) -> UserId:

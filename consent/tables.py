@@ -56,6 +56,7 @@ class GrantRow(Model):
     data_life_days = fields.IntField()
     calls_per_month = fields.IntField(null=True)
     answer = fields.TextField(default="full")
+    rejected_reason = fields.TextField(null=True)
     requested_at = fields.DatetimeField()
     given_at = fields.DatetimeField(null=True)
     expires_at = fields.DatetimeField(null=True)

@@ -55,11 +55,13 @@ create function api_count(counted text) returns int language sql as $$
     returning calls;
 $$;
 
--- Whether a token still counts: itself not revoked, nor what it was issued from, and its grant lives.
+-- Whether a token still counts: itself not revoked, nor what it was issued from, and its grant lives. While a grant is
+-- paused its tokens count, and each use is refused with the reason.
 create function api_alive(token bytea, authorized uuid) returns boolean language sql stable as $$
     select not exists (select 1 from api_spent where key = token) and (authorized is null or exists (
         select 1 from api_authorization a join consent_grant g on g.id = a.grant_id
-        where a.id = authorized and a.revoked_at is null and g.state = 'active' and g.expires_at > clock_timestamp()));
+        where a.id = authorized and a.revoked_at is null and g.state in ('active', 'paused')
+          and g.expires_at > clock_timestamp()));
 $$;
 
 -- The hot path of a call: one statement, one round trip, a transaction of its own, which enters its role itself and so

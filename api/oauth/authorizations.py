@@ -21,7 +21,7 @@ from compliance import ids
 from compliance.act import Act, View, open_upkeep
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import Categories, Category, GrantId
-from consent import endings, grants, people
+from consent import endings, grants, life, people
 from consent.grants import Ask
 from consent.tables import GrantRow
 
@@ -124,7 +124,7 @@ async def _wanted(act: Act, asked: AuthorizationRequest) -> Ask:
         old = await grants.find(act, GrantId(ids.private("gnt", asked.replaces)))
     except NotFound:
         old = None
-    if old is None or grants.state_now(old, act.now)[0] not in grants.LIVE:
+    if old is None or life.state_now(old, act.now)[0] not in life.LIVE:
         raise InvalidGrantId("name a consent of yours that lives")
     if (old.recipient, old.bureau, old.purpose) != (wanted.recipient, wanted.bureau, wanted.purpose):
         raise InvalidGrantId("another recipient or purpose is another consent: create one")
@@ -232,9 +232,12 @@ async def _redeemed(act: Act, row: AuthorizationRow, kind: str) -> Redeemed:
 
 
 async def delegated(at: Act | View, row: AuthorizationRow, grant: GrantRow) -> Delegation | None:
-    """What the person's consent allows now, as a token tells it (RFC 9396 section 7); None once it has ended."""
+    """What the person's consent allows, as a token tells it (RFC 9396 section 7); None once it has ended.
+
+    While it is paused the token counts, and each use is refused as `consent_paused`.
+    """
     known_as = await people.known_as(at, grants.user_of(grant))
-    if grants.state_now(grant, at.now)[0] != "active" or grant.expires_at is None or known_as is None:
+    if life.state_now(grant, at.now)[0] not in life.LIVE or grant.expires_at is None or known_as is None:
         return None
     subject = ids.public("usr", known_as)
     return Delegation(row.id, GrantId(grant.id), subject, [detail(grant, subject)], grant.expires_at)

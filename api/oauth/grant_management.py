@@ -13,7 +13,7 @@ from api.oauth.scopes import DELEGATED, Scope
 from compliance import ids
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId
-from consent import grants, people
+from consent import grants, life, people
 
 PATH = "/oauth/grants"
 
@@ -43,7 +43,7 @@ async def query(request: AnyRequest, grant_id: FromPath[str]) -> ManagedGrant:
     async with request_view(request) as view:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
         known_as = await people.known_as(view, grants.user_of(row))
-        if grants.state_now(row, view.now)[0] not in grants.LIVE or row.given_at is None or known_as is None:
+        if life.state_now(row, view.now)[0] not in life.LIVE or row.given_at is None or known_as is None:
             raise NotFound
         detail = authorizations.detail(row, ids.public("usr", known_as))
         scopes = GrantedScopes(" ".join(sorted(DELEGATED)), [request.app.state.settings.issuer])

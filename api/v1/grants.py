@@ -14,7 +14,7 @@ from api.v1.wire import when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import GrantId, PartnerId, UserId
-from consent import grants, people, receipts
+from consent import grants, life, people, receipts
 from consent.tables import GrantRow
 
 
@@ -35,6 +35,7 @@ class GrantView(msgspec.Struct, frozen=True, omit_defaults=True):
     bureau: str | None = None
     given_at: str | None = None
     expires_at: str | None = None
+    rejected_reason: str | None = None
     ended_code: str | None = None
     ended_at: str | None = None
 
@@ -67,7 +68,7 @@ async def show_grant(request: AnyRequest, grant_id: FromPath[str]) -> GrantView:
 
 async def view(at: Act | View, row: GrantRow, issuer: str) -> GrantView:
     """A grant as its recipient (or the bureau that relays) sees it."""
-    state, code = grants.state_now(row, at.now)
+    state, code = life.state_now(row, at.now)
     known_as: UUID | None = None
     if row.user_id and state in ("active", "paused", "ended"):
         known_as = await people.known_as(at, UserId(row.user_id))
@@ -86,6 +87,7 @@ async def view(at: Act | View, row: GrantRow, issuer: str) -> GrantView:
         bureau=receipts.party(PartnerId(row.bureau)) if row.bureau else None,
         given_at=when(row.given_at) if row.given_at else None,
         expires_at=when(row.expires_at) if row.expires_at else None,
+        rejected_reason=row.rejected_reason,
         ended_code=code,
         ended_at=when(row.ended_at) if row.ended_at else None,
     )

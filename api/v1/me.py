@@ -11,7 +11,8 @@ from api.v1.wire import Page, when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import Category, GrantId, Language, PartnerId
-from consent import grants, objections, receipts
+from consent import grants, life, objections, receipts
+from consent.grants import RejectionReason
 from consent.tables import GrantRow
 
 
@@ -40,6 +41,18 @@ class OwnGrant(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: str | None = None
     receipt: str | None = None
     """The signed receipt (compact JWS) of what was just given or withdrawn."""
+
+
+class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Your no; a reason only if you care to give one."""
+
+    reason: RejectionReason | None = None
+
+
+class Switched(msgspec.Struct, frozen=True):
+    """How many of your consents changed."""
+
+    changed: int
 
 
 class ListObjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,11 +98,44 @@ async def approve_grant(
 
 
 @post("/v1/me/grants/{grant_id:str}/reject", opt=person(), status_code=200, summary="Say no")
-async def reject_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
+async def reject_grant(
+    request: AnyRequest, grant_id: FromPath[str], data: JSONBody[Rejection | None] = None
+) -> Response[bytes]:
     """Say no; nothing else changes for you."""
     async with request_act(request) as act:
-        row = await grants.reject(act, GrantId(ids.private("gnt", grant_id)))
+        reason = data.reason if data else None
+        row = await grants.reject(act, GrantId(ids.private("gnt", grant_id)), reason)
         return answered(act, view(act, row), 200)
+
+
+@post("/v1/me/grants/{grant_id:str}/pause", opt=person(), status_code=200, summary="Pause a consent")
+async def pause_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
+    """Stop every use for as long as you like; the consent stands. Twice is fine."""
+    async with request_act(request) as act:
+        row = await grants.pause(act, GrantId(ids.private("gnt", grant_id)))
+        return answered(act, view(act, row), 200)
+
+
+@post("/v1/me/grants/{grant_id:str}/resume", opt=person(), status_code=200, summary="Resume a consent")
+async def resume_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
+    """Let a paused consent be used again. Twice is fine."""
+    async with request_act(request) as act:
+        row = await grants.resume(act, GrantId(ids.private("gnt", grant_id)))
+        return answered(act, view(act, row), 200)
+
+
+@post("/v1/me/pause", opt=person(), status_code=200, summary="Pause everything")
+async def pause_everything(request: AnyRequest) -> Response[bytes]:
+    """Stop every use of your data at once, until you resume."""
+    async with request_act(request) as act:
+        return answered(act, Switched(await grants.pause_all(act)), 200)
+
+
+@post("/v1/me/resume", opt=person(), status_code=200, summary="Resume everything")
+async def resume_everything(request: AnyRequest) -> Response[bytes]:
+    """Let all that is paused be used again."""
+    async with request_act(request) as act:
+        return answered(act, Switched(await grants.resume_all(act)), 200)
 
 
 @post("/v1/me/grants/{grant_id:str}/withdraw", opt=person(), status_code=200, summary="Withdraw a consent")
@@ -102,7 +148,7 @@ async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Respon
 
 def view(at: Act | View, row: GrantRow, receipt: str | None = None) -> OwnGrant:
     """A grant as its person sees it."""
-    state, code = grants.state_now(row, at.now)
+    state, code = life.state_now(row, at.now)
     return OwnGrant(
         id=ids.public("gnt", row.id),
         state=state,
@@ -120,4 +166,15 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None) -> OwnGrant:
     )
 
 
-routes = [show_objection, set_objection, list_own_grants, approve_grant, reject_grant, withdraw_grant]
+routes = [
+    show_objection,
+    set_objection,
+    list_own_grants,
+    approve_grant,
+    reject_grant,
+    pause_grant,
+    resume_grant,
+    pause_everything,
+    resume_everything,
+    withdraw_grant,
+]

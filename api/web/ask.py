@@ -13,7 +13,7 @@ from api.web.notice import Asked
 from api.web.texts import Names, Words
 from compliance import ids
 from compliance.vocabulary import SENSITIVE, Category, GrantId, PartnerId, Purpose
-from consent import grants, notices
+from consent import grants, life, notices
 from consent.tables import GrantRow
 
 
@@ -24,7 +24,7 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     async with request_view(request) as view:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
         names = await me.names(view, [row], [])
-        state, _ = grants.state_now(row, view.now)
+        state: str = life.state_now(row, view.now)[0]
         if state == "requested" and await grants.rejected_lately(
             view, user, row.recipient, row.bureau, row.purpose
         ):
@@ -59,7 +59,7 @@ async def answer(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
             shown = form.text("notice_sha256")
             await grants.approve(act, grant, form.categories(), page.language(request), shown=shown)
         else:
-            await grants.reject(act, grant)
+            await grants.reject(act, grant, forms.reason(form))
         given, issuer = form.text("answer") == "yes", request.app.state.settings.issuer
         back = await authorizations.answer(act, grant, given=given, issuer=issuer)
     return page.go(request, back or f"/ask/{grant_id}")

@@ -13,6 +13,7 @@ from api import sessions
 from api.access import AnyRequest
 from compliance.refusals import Fault, Refusal, Unacceptable
 from compliance.vocabulary import Categories, Category
+from consent.grants import RejectionReason
 from consent.permits import BUSINESS_ZONE
 
 TOKEN = "_csrf_token"  # noqa: S105 - the name of a field, not a secret
@@ -84,6 +85,12 @@ async def read(request: AnyRequest) -> Form:
     if not sessions.csrf_holds(request, form.text(TOKEN)):
         raise FormExpired("open the page again and send its form")
     return form
+
+
+def reason(form: Form) -> RejectionReason | None:
+    """Why a person says no, if they say."""
+    given = form.text("reason")
+    return RejectionReason(given) if given in list(RejectionReason) else None
 
 
 def day_start(text: str, *, after_days: int = 0) -> datetime | None:

@@ -12,9 +12,9 @@ from api.web.texts import Names
 from compliance import evidence, ids
 from compliance.act import Act, View
 from compliance.vocabulary import FactId, PartnerId
-from consent import access_log, grants, objections, permits
+from consent import access_log, grants, life, objections, permits
 from consent.access_log import Entry
-from consent.grants import ASK_LAPSES_AFTER
+from consent.life import ASK_LAPSES_AFTER
 from consent.tables import GrantRow
 from partners import directory
 
@@ -101,6 +101,16 @@ async def stop_everything(request: AnyRequest) -> Redirect:
     return page.go(request, "/me/stopped")
 
 
+@post("/me/pause", opt=person(), include_in_schema=False, status_code=303)
+async def pause_everything(request: AnyRequest) -> Redirect:
+    """Pause every consent in one act, or let everything that is paused be used again."""
+    form = await forms.read(request)
+    switch = grants.resume_all if form.text("answer") == "resume" else grants.pause_all
+    async with request_act(request) as act:
+        await switch(act)
+    return page.go(request, "/me")
+
+
 @get("/me/stopped", opt=person(), include_in_schema=False)
 async def stopped(request: AnyRequest) -> Response[str]:
     """When everything stopped."""
@@ -112,7 +122,7 @@ async def stopped(request: AnyRequest) -> Response[str]:
 
 def card(at: Act | View, row: GrantRow) -> dict[str, object]:
     """A consent as a card shows it."""
-    state, code = grants.state_now(row, at.now)
+    state, code = life.state_now(row, at.now)
     return {
         "id": ids.public("gnt", row.id),
         "state": state,
@@ -150,4 +160,4 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
     }
 
 
-routes = [answer_to_lists, home, own_log, own_fact, own_proof, stop_everything, stopped]
+routes = [answer_to_lists, home, own_log, own_fact, own_proof, pause_everything, stop_everything, stopped]

@@ -9,7 +9,7 @@ from api.web import forms, me, page
 from compliance import ids
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId
-from consent import access_log, grants, receipts
+from consent import access_log, grants, life, receipts
 
 
 @get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
@@ -40,6 +40,16 @@ async def receipt(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]
     return page.file(request, f"{grant_id}.receipt.jws", row.signed, "application/jose")
 
 
+@post("/me/grants/{grant_id:str}/pause", opt=person(), include_in_schema=False, status_code=303)
+async def pause(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
+    """Stop every use until the person resumes it, or let it be used again."""
+    form = await forms.read(request)
+    switch = grants.resume if form.text("answer") == "resume" else grants.pause
+    async with request_act(request) as act:
+        await switch(act, GrantId(ids.private("gnt", grant_id)))
+    return page.go(request, f"/me/grants/{grant_id}")
+
+
 @post("/me/grants/{grant_id:str}/withdraw", opt=person(), include_in_schema=False, status_code=303)
 async def withdraw(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """End the consent; every use of it stops in this same act."""
@@ -55,10 +65,10 @@ async def withdrawn(request: AnyRequest, grant_id: FromPath[str]) -> Response[st
     async with request_view(request) as view:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
         if row.ended_at is None:
-            raise grants.GrantNotOpen("this consent has not ended")
+            raise life.GrantNotOpen("this consent has not ended")
         return page.show(
             request, "withdrawn.html", card=me.card(view, row), names=await me.names(view, [row], [])
         )
 
 
-routes = [own_grant, receipt, withdraw, withdrawn]
+routes = [own_grant, receipt, pause, withdraw, withdrawn]

@@ -20,9 +20,10 @@ from compliance.vocabulary import (
     PartnerKind,
     Purpose,
 )
-from consent import endings, grants, notices
+from consent import endings, grants, life, notices
 from consent.endings import Ended
-from consent.grants import AskedTooSoon, AskLapsed, GrantNotOpen, NoticeChanged
+from consent.grants import AskedTooSoon, AskLapsed, NoticeChanged
+from consent.life import GrantNotOpen
 from consent.permits import AgeNotEstablished
 from consent.tables import GrantRow
 
@@ -103,7 +104,7 @@ async def test_a_request_lapses_after_an_hour(owner):
     await refuses(world.said_yes(person, row), AskLapsed)
     await refuses(rejected(person, row), AskLapsed)
     async with open_view(bank) as view:
-        assert grants.state_now(await grants.find(view, GrantId(row.id)), view.now) == ("lapsed", None)
+        assert life.state_now(await grants.find(view, GrantId(row.id)), view.now) == ("lapsed", None)
     await owner.execute(shift, row.id, timedelta(minutes=59))
     await world.said_yes(person, row)
 
@@ -115,7 +116,7 @@ async def test_time_alone_ends_a_grant(owner):
     await owner.execute("update consent_grant set expires_at = now() where id = $1", row.id)
     async with open_view(bank) as view:
         found = await grants.find(view, GrantId(row.id))
-        assert (found.state, grants.state_now(found, view.now)) == ("active", ("ended", "expired"))
+        assert (found.state, life.state_now(found, view.now)) == ("active", ("ended", "expired"))
 
 
 async def test_nobody_else_can_answer_or_end_it():

@@ -19,7 +19,8 @@ from compliance.act import open_act, open_upkeep
 from compliance.database import ground
 from compliance.log import LogKey
 from compliance.refusals import Refusal
-from compliance.vocabulary import AnswerForm, Category, PartnerClient, Person, Purpose, Worker
+from compliance.vocabulary import AnswerForm, Category, GrantId, PartnerClient, Person, Purpose, Worker
+from consent import grants
 from consent.permits import CategoryNotGranted, ConsentMissing, ConsentPaused, ConsentWithdrawn
 from partners import delivery, prescreens
 from partners.applications import AlreadyPicked, ApplicationClosed
@@ -91,11 +92,13 @@ class Life:
             await world.withdrawn(self.people[key[0]], grant)
 
     async def pause(self) -> None:
-        """There is no way to pause yet: the database is changed as the act would."""
+        """The person pauses a consent, or lets a paused one go on."""
         if self.expected.live:
-            grant, _ = self.dice.choice(list(self.expected.live.values()))
-            state = "active" if grant in self.expected.paused else "paused"
-            await self.owner.execute("update consent_grant set state = $2 where id = $1", grant, state)
+            key = self.dice.choice(list(self.expected.live))
+            grant, _ = self.expected.live[key]
+            switch = grants.resume if grant in self.expected.paused else grants.pause
+            async with open_act(self.people[key[0]], None) as act:
+                await switch(act, GrantId(grant))
             self.expected.paused ^= {grant}
 
     async def score(self) -> None:

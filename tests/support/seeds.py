@@ -49,6 +49,7 @@ class Seeds:
                 "recipient": ids.public("ptn", self.bank.client.partner),
                 "period_days": 30,
             },
+            "POST /v1/me/grants/{grant_id:str}/reject": {"reason": "not_now"},
             "POST /v1/me/grants/{grant_id:str}/approve": {
                 "categories": categories,
                 "language": "en",
