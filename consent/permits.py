@@ -60,6 +60,12 @@ class ConsentWithdrawn(Refusal):
     status, code, title = 403, "consent_withdrawn", "The person has withdrawn this consent"
 
 
+class ConsentRelinquished(Refusal):
+    """The recipient gave the grant back."""
+
+    status, code, title = 403, "consent_relinquished", "You have given this consent back"
+
+
 class ConsentExpired(Refusal):
     """The grant's period is over."""
 
@@ -230,6 +236,8 @@ def _refuse_unless_live(row: dict[str, object], now: datetime, *, count: bool) -
     state, expires_at = row["state"], row["expires_at"]
     if state == "ended" and row["ended_code"] == "expired":
         raise ConsentExpired("ask the person for a new consent")
+    if state == "ended" and row["ended_code"] == "relinquished":
+        raise ConsentRelinquished("ask the person for a new consent")
     if state == "ended":
         raise ConsentWithdrawn("stop using what this consent allowed, and do not ask again at once")
     if state not in ("active", "paused") or not isinstance(expires_at, datetime):

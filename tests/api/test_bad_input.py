@@ -23,6 +23,7 @@ INTERNALS = re.compile(
 )
 CODE = re.compile(r"[a-z][a-z0-9_]{2,60}")
 JSON = {"Content-Type": "application/json"}
+WITH_BODY = ("POST", "PUT")
 DEEP = 100_000
 BODIES: dict[str, bytes] = {
     "nothing": b"",
@@ -177,9 +178,9 @@ async def send(
 
 async def unreadable_bodies(planted: Seeds, route: Route) -> None:
     """Not JSON, not UTF-8, too deep, of another media type; too large last, for it is refused unread."""
-    for name, content in BODIES.items() if route.method == "POST" else [("deep", BODIES["deep array"])]:
+    for name, content in BODIES.items() if route.method in WITH_BODY else [("deep", BODIES["deep array"])]:
         check(route, await send(planted, route, content=content, headers=JSON), sent=name)
-    if route.method != "POST":
+    if route.method not in WITH_BODY:
         return
     for media_type in ("text/plain", "multipart/form-data", "multipart/form-data; boundary=x", "x"):
         for content in (b"", b"--x\r\n\r\ncanaryB7f3", b"a=%ff&a=%00"):
@@ -206,7 +207,7 @@ async def odd_forms(planted: Seeds, route: Route) -> None:
         check(route, await send(planted, route, content=content, headers=form), sent=value)
 
 
-@pytest.mark.parametrize("route", [r for r in routes.every() if r.method == "POST" and r.machine], ids=str)
+@pytest.mark.parametrize("route", [r for r in routes.every() if r.method in WITH_BODY and r.machine], ids=str)
 async def test_each_field_with_each_wrong_value(planted, route: Route) -> None:
     right = planted.bodies().get(str(route))
     if right is None:
@@ -254,7 +255,9 @@ async def odd_names(planted: Seeds, route: Route) -> None:
         for name in NAMES:
             path = route.at(**planted.named | {parameter: name})
             body = (
-                json.dumps(planted.bodies().get(str(route), {})).encode() if route.method == "POST" else b""
+                json.dumps(planted.bodies().get(str(route), {})).encode()
+                if route.method in WITH_BODY
+                else b""
             )
             check(route, await send(planted, route, path=path, content=body, headers=JSON), sent=name)
     for path in (
@@ -284,7 +287,7 @@ async def other_methods(planted: Seeds, route: Route) -> None:
 
 async def odd_headers(planted: Seeds, route: Route) -> None:
     """Credentials that came twice, keys that are none, headers of proxies and caches."""
-    body = json.dumps(planted.bodies().get(str(route), {})).encode() if route.method == "POST" else b""
+    body = json.dumps(planted.bodies().get(str(route), {})).encode() if route.method in WITH_BODY else b""
     caller = planted.caller(route.access.kind)
     right = await caller.headers(route.method, route.at(**planted.named)) if caller else {}
     for name in ("Authorization", "DPoP", "Cookie", "Origin"):
@@ -366,7 +369,7 @@ async def test_every_route_withstands_every_kind(planted, route: Route) -> None:
     ids=str,
 )
 async def test_what_is_anothers_is_answered_like_what_is_not(planted, route: Route) -> None:
-    body = json.dumps(planted.bodies().get(str(route), {})).encode() if route.method == "POST" else b""
+    body = json.dumps(planted.bodies().get(str(route), {})).encode() if route.method in WITH_BODY else b""
     parameter = route.parameters[0]
     theirs = planted.named[parameter]
     answers = [
@@ -411,7 +414,10 @@ async def test_the_right_bodies_are_right(planted) -> None:
     said = planted.bodies()
     approve = said.pop("POST /v1/me/grants/{grant_id:str}/approve")
     del approve["notice_sha256"]
+    reject = said.pop("POST /v1/me/grants/{grant_id:str}/reject")
     world.told(await planted.browser.call("POST", f"/v1/me/grants/{planted.waiting}/approve", approve), 200)
+    answered = await planted.browser.call("POST", f"/v1/me/grants/{planted.waiting}/reject", reject)
+    assert world.told(answered, 409)["code"] == "grant_not_open"
     # A pick needs a lender that can be reached, and this referral has not arrived: refused by state, not by shape.
     pick = "/v1/applications/{application_id:str}/pick"
     path = routes.find("POST", pick).at(**planted.named)
@@ -427,5 +433,5 @@ async def test_the_right_bodies_are_right(planted) -> None:
     )
     for name, right in said.items():
         route = routes.find(*name.split())
-        answer = await planted.caller(route.access.kind).call("POST", route.path, right)
+        answer = await planted.caller(route.access.kind).call(route.method, route.at(**planted.named), right)
         assert answer.status_code in (200, 201, 202), f"{name}: {answer.text}"

@@ -40,6 +40,7 @@ CALLERS = {
     "open_act": {
         "api/access.py",
         "api/auditing.py",
+        "api/demo/credentials.py",
         "api/demo/story.py",
         "api/demo/world.py",
         "api/operating.py",

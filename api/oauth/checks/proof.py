@@ -70,7 +70,7 @@ def _check_claims(claims: ProofClaims, attempt: Attempt) -> None:
     if claims.htm != attempt.request.method:
         raise Unusable("its htm is another method")
     named = normalised(claims.htu)
-    if named is None or named != normalised(attempt.issuer + _path(attempt)):
+    if named is None or named not in {normalised(origin + _path(attempt)) for origin in _origins(attempt)}:
         raise Unusable("its htu is another address")
     if claims.iat <= attempt.now - AGE_SECONDS:
         raise Unusable("it is too old")
@@ -80,6 +80,12 @@ def _check_claims(claims: ProofClaims, attempt: Attempt) -> None:
         raise Unusable("it is from the future")
     if not 0 < len(claims.jti) <= LONGEST_ID:
         raise Unusable(f"its jti must have 1 to {LONGEST_ID} characters")
+
+
+def _origins(attempt: Attempt) -> tuple[str, ...]:
+    """Where we are reached: as the issuer, and where clients call with a certificate (RFC 8705 section 5)."""
+    with_certificate = attempt.settings.mtls_origin
+    return (attempt.issuer, with_certificate) if with_certificate else (attempt.issuer,)
 
 
 def _path(attempt: Attempt) -> str:
