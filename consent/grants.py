@@ -117,6 +117,7 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
 
     Nobody else may ask again within 90 days of a no; the person's own wish is no asking.
     """
+    permits.refuse_token_for_other(act.principal, None)
     permits.refuse_unregistered(act, wanted.purpose)
     _refuse_too_wide(wanted, offered)
     if wanted.user and not isinstance(act.principal, Person):
@@ -399,6 +400,7 @@ async def relinquish(act: Act, grant: GrantId) -> GrantRow:
 
     Records `grant_relinquished`. Takes the same lock as a withdrawal, for the same reason.
     """
+    permits.refuse_token_for_other(act.principal, grant)
     row = await _locked(act, grant)
     await act.tick()
     user = user_of(row)
@@ -499,7 +501,8 @@ async def give_fictional(
 
 
 async def find(view: View | Act, grant: GrantId) -> GrantRow:
-    """One grant that the caller may see, or 404."""
+    """One grant that the caller may see, or 404; a token for one consent shows no other."""
+    permits.refuse_token_for_other(view.principal, grant)
     row = await GrantRow.filter(id=grant).using_db(view.db).first()
     if row is None:
         raise NotFound

@@ -21,6 +21,7 @@ from compliance.vocabulary import (
     PartnerClient,
     PartnerId,
     Person,
+    Principal,
     Purpose,
     Staff,
     UserId,
@@ -202,8 +203,7 @@ async def permit(
     act.now = row["now"]  # read after the lock: uses of one grant stand in the order of their times
     grant = GrantId(row["id"])
     act.concern(user, grant)
-    if isinstance(act.principal, PartnerClient) and act.principal.grant not in (None, grant):
-        raise TokenForOtherConsent("use the token that was issued for this person's present consent")
+    refuse_token_for_other(act.principal, grant)
     _refuse_unless_live(row, act.now, count=count)
     _refuse_unless_of_age(row["born_on"], act.now)
     if purpose is Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
@@ -224,6 +224,12 @@ async def permit(
     )
     answer = AnswerForm(row["answer"])
     return Permit(grant, user, towards, bureau, purpose, allowed, answer, row["expires_at"], proof)
+
+
+def refuse_token_for_other(principal: Principal | None, grant: GrantId | None) -> None:
+    """A token that one consent stands behind is for that one, and for no new one (`grant` is None)."""
+    if isinstance(principal, PartnerClient) and principal.grant not in (None, grant):
+        raise TokenForOtherConsent("use the token of this very consent, or one of the client's own")
 
 
 def refuse_unregistered(act: Act, purpose: Purpose) -> None:

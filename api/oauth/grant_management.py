@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from api.access import AnyRequest, client, request_act, request_view
 from api.oauth import authorizations
-from api.oauth.scopes import DELEGATED, Scope
+from api.oauth.scopes import USUAL, Scope
 from compliance import ids
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId
@@ -46,7 +46,7 @@ async def query(request: AnyRequest, grant_id: FromPath[str]) -> ManagedGrant:
         if life.state_now(row, view.now)[0] not in life.LIVE or row.given_at is None or known_as is None:
             raise NotFound
         detail = authorizations.detail(row, ids.public("usr", known_as))
-        scopes = GrantedScopes(" ".join(sorted(DELEGATED)), [request.app.state.settings.issuer])
+        scopes = GrantedScopes(" ".join(sorted(USUAL)), [request.app.state.settings.issuer])
         return ManagedGrant([scopes], [detail], int(row.given_at.timestamp()))
 
 

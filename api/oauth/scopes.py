@@ -12,9 +12,14 @@ class Scope(StrEnum):
     REFERRALS = "referrals"
     OUTCOMES = "outcomes"
     LOG = "log"
+    CLIENTS = "clients"
     GRANT_MANAGEMENT_QUERY = "grant_management_query"
     GRANT_MANAGEMENT_REVOKE = "grant_management_revoke"
 
 
-DELEGATED = frozenset({Scope.GRANTS, Scope.SCORES})
+DELEGATED = frozenset(
+    {Scope.GRANTS, Scope.SCORES, Scope.GRANT_MANAGEMENT_QUERY, Scope.GRANT_MANAGEMENT_REVOKE}
+)
 """What a token that a person's consent stands behind can be for: that consent, and what it allows."""
+USUAL = frozenset({Scope.GRANTS, Scope.SCORES})
+"""What such a token is for where nothing was asked."""

@@ -15,7 +15,7 @@ from support.world import ALL, ISSUER, told, withdrawn
 from compliance import ids
 
 pytestmark = pytest.mark.usefixtures("ground")
-PROFILE = "FAPI 2.0 Security Profile"
+PROFILE, SUITE = "FAPI 2.0 Security Profile", "OpenID conformance suite"
 
 
 @pytest.fixture
@@ -32,9 +32,11 @@ def refused(answer, error, status=400):
 # --- the whole way
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-2", "5.3.2.2-7", "5.3.2.2-12")
 @pytest.mark.spec("RFC 9126", "2.2")
 @pytest.mark.spec("RFC 9207", "2")
 @pytest.mark.spec("RFC 9396", "7")
+@pytest.mark.spec(SUITE, "happy-flow", "par-without-duplicate-parameters")
 async def test_a_yes_becomes_a_token_for_that_consent(flow: Flow):
     answer = await flow.push()
     assert answer.status_code == 201
@@ -75,6 +77,9 @@ async def test_the_token_says_whose_consent_it_is_for(flow: Flow):
     assert claims["cnf"] == {"jkt": flow.oauth.proof_key.thumbprint()}
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-7")
+@pytest.mark.spec("RFC 9207", "2")
+@pytest.mark.spec(SUITE, "user-rejects-authentication")
 async def test_a_no_goes_back_as_a_no(flow: Flow, owner):
     returned = back(await flow.answer(await flow.pushed(), yes=False))
     assert returned == {"error": "access_denied", "state": "a state", "iss": ISSUER}
@@ -88,7 +93,7 @@ async def test_who_said_no_is_not_asked_again_and_can_go_back(flow: Flow):
     assert f'href="{BACK}' in page.text
 
 
-@pytest.mark.spec(PROFILE, "5.3.2.2-9")
+@pytest.mark.spec(PROFILE, "5.3.2.1-7")
 async def test_the_page_may_lead_to_the_bank_and_nowhere_else(flow: Flow):
     _, page = await flow.page(await flow.pushed())
     assert "form-action 'self' https://bank.example;" in page.headers["content-security-policy"]
@@ -102,10 +107,13 @@ async def test_parameters_of_the_address_come_back_too(flow: Flow):
     assert returned.keys() == {"from", "code", "state", "iss"}
 
 
+@pytest.mark.spec(SUITE, "ensure-authorization-request-without-state-success")
 async def test_without_a_state_none_comes_back(flow: Flow):
     assert back(await flow.answer(await flow.pushed(state=None))).keys() == {"code", "iss"}
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2 note 4")
+@pytest.mark.spec(SUITE, "ensure-authorization-request-with-long-state")
 async def test_a_long_state_comes_back_whole(flow: Flow):
     state = "s" * 2_000
     assert back(await flow.answer(await flow.pushed(state=state)))["state"] == state
@@ -175,14 +183,28 @@ UNPUSHABLE = {
 }
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-1", "5.3.2.2-5", "5.3.2.2-6")
 @pytest.mark.spec("RFC 9126", "2.1")
 @pytest.mark.spec("RFC 9396", "5")
+@pytest.mark.spec(
+    SUITE,
+    "ensure-response-type-code-idtoken-fails",
+    "ensure-response-type-token-fails",
+    "ensure-redirect-uri-in-authorization-request",
+    "ensure-registered-redirect-uri",
+    "ensure-request-object-without-redirect-uri-fails",
+    "plain-fapi-tolerate-unregistered-redirect-uri",
+    "par-authorization-request-containing-request_uri-form-param",
+    "par-ensure-pkce-required",
+    "par-plain-pkce-rejected",
+    "grant-management-ensure-invalid-grant-id-fails",
+)
 @pytest.mark.parametrize(("changes", "error"), UNPUSHABLE.values(), ids=UNPUSHABLE)
 async def test_what_cannot_be_asked_is_refused_before_anybody_is_sent(flow: Flow, changes, error):
     refused(await flow.push(**changes), error, 401 if error == "invalid_client" else 400)
 
 
-@pytest.mark.spec(PROFILE, "5.3.2.2-4")
+@pytest.mark.spec(PROFILE, "5.3.2.1-8", "5.3.2.2-4")
 async def test_only_the_client_itself_pushes(flow: Flow):
     refused(await flow.http.post("/oauth/par", data=flow.asking()), "invalid_client", 401)
     refused(
@@ -193,6 +215,7 @@ async def test_only_the_client_itself_pushes(flow: Flow):
     refused(await flow.push(client_assertion=flow.oauth.assertion(aud=[ISSUER])), "invalid_client", 401)
 
 
+@pytest.mark.spec(SUITE, "par-attempt-invalid-http-method")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_requests_are_pushed_by_post(flow: Flow, method):
     assert (await flow.http.request(method, "/oauth/par")).status_code == 405
@@ -211,7 +234,8 @@ async def test_a_consent_to_the_band_gives_no_points(flow: Flow):
 # --- the address
 
 
-@pytest.mark.spec(PROFILE, "5.3.2.2-3")
+@pytest.mark.spec(PROFILE, "5.3.2.1-7", "5.3.2.2-3")
+@pytest.mark.spec(SUITE, "ensure-unsigned-authorization-request-without-using-par-fails")
 @pytest.mark.parametrize(
     "query",
     [
@@ -248,6 +272,9 @@ async def test_who_is_not_signed_in_signs_in_first(flow: Flow):
 
 
 @pytest.mark.spec(PROFILE, "5.3.2.2 note 3")
+@pytest.mark.spec(
+    SUITE, "par-attempt-reuse-request_uri", "par-ensure-reused-request-uri-prior-to-auth-completion-succeeds"
+)
 async def test_a_request_is_spent_by_the_answer_and_not_by_the_look(flow: Flow):
     uri = await flow.pushed()
     for _ in range(3):
@@ -256,6 +283,8 @@ async def test_a_request_is_spent_by_the_answer_and_not_by_the_look(flow: Flow):
     assert (await flow.authorize(uri)).status_code == 400
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-12")
+@pytest.mark.spec(SUITE, "par-attempt-to-use-expired-request_uri")
 async def test_a_request_does_not_wait_for_ever(flow: Flow, owner):
     uri = await flow.pushed()
     await owner.execute("update api_authorization set request_expires_at = now()")
@@ -266,6 +295,7 @@ async def test_a_request_does_not_wait_for_ever(flow: Flow, owner):
 
 
 @pytest.mark.spec(PROFILE, "5.3.2.1-11")
+@pytest.mark.spec(SUITE, "ensure-token-endpoint-fails-with-expired-auth-code")
 async def test_a_code_is_short_lived(flow: Flow, owner):
     code = await flow.code()
     lives = await owner.fetchval("select code_expires_at - answered_at from api_authorization")
@@ -274,7 +304,9 @@ async def test_a_code_is_short_lived(flow: Flow, owner):
     refused(await flow.redeem(code), "invalid_grant")
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-9", "5.3.4-3")
 @pytest.mark.spec("RFC 6749", "4.1.2")
+@pytest.mark.spec(SUITE, "attempt-reuse-authorization-code-after-one-second")
 async def test_a_code_counts_once_and_a_replay_revokes(flow: Flow, owner):
     code = await flow.code()
     tokens = told(await flow.redeem(code), 200)
@@ -285,6 +317,7 @@ async def test_a_code_counts_once_and_a_replay_revokes(flow: Flow, owner):
     assert "code_replayed" in await world.kinds(owner)
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-9")
 async def test_of_many_redemptions_at_once_one_succeeds(flow: Flow):
     code = await flow.code()
     answers = await asyncio.gather(*(flow.redeem(code) for _ in range(16)))
@@ -293,7 +326,9 @@ async def test_of_many_redemptions_at_once_one_succeeds(flow: Flow):
     assert (await flow.score(won)).status_code == 401
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.2-5")
 @pytest.mark.spec("RFC 7636", "4.6")
+@pytest.mark.spec(SUITE, "ensure-pkce-code-verifier-required", "incorrect-pkce-code-verifier-rejected")
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -313,6 +348,7 @@ async def test_a_code_alone_is_worth_nothing(flow: Flow, changes, error):
         assert (await flow.redeem(code)).status_code == 200
 
 
+@pytest.mark.spec(SUITE, "ensure-authorization-code-is-bound-to-client")
 async def test_a_code_is_its_clients(flow: Flow):
     code = await flow.code()
     mine, flow.oauth = flow.oauth, await code_flow.a_client(flow.bank)
@@ -321,7 +357,8 @@ async def test_a_code_is_its_clients(flow: Flow):
     assert (await flow.redeem(code)).status_code == 200
 
 
-@pytest.mark.spec("RFC 9449", "10")
+@pytest.mark.spec(PROFILE, "5.3.2.1-12")
+@pytest.mark.spec("RFC 9449", "10", "10.1")
 async def test_a_code_can_be_bound_to_a_key(flow: Flow):
     jkt = flow.oauth.proof_key.thumbprint()
     first = await flow.code(dpop_jkt=jkt)
@@ -332,6 +369,9 @@ async def test_a_code_can_be_bound_to_a_key(flow: Flow):
     refused(await flow.push(proof=True, dpop_jkt=jkt), "invalid_request")
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-4")
+@pytest.mark.spec("RFC 9449", "5")
+@pytest.mark.spec(SUITE, "ensure-holder-of-key-required")
 async def test_a_token_needs_something_to_be_bound_to(flow: Flow):
     refused(await flow.redeem(await flow.code(), proof=False), "invalid_dpop_proof")
 
@@ -339,8 +379,9 @@ async def test_a_token_needs_something_to_be_bound_to(flow: Flow):
 # --- refreshing
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-9", "5.3.4-4")
 @pytest.mark.spec("RFC 6749", "6")
-@pytest.mark.spec(PROFILE, "5.3.2.1-9")
+@pytest.mark.spec(SUITE, "refresh-token")
 async def test_a_refresh_token_stays(flow: Flow):
     tokens = await flow.tokens()
     for _ in range(2):
@@ -365,6 +406,7 @@ async def test_a_refresh_token_is_its_clients(flow: Flow):
 # --- the consent behind it
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 async def test_a_token_dies_with_its_consent(flow: Flow):
     tokens = await flow.tokens()
     assert (await flow.score(tokens)).status_code == 201
@@ -380,6 +422,7 @@ async def test_a_code_dies_with_its_consent(flow: Flow, owner):
     refused(await flow.redeem(code), "invalid_grant")
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-14", "5.3.4-4")
 async def test_a_token_is_for_one_consent(flow: Flow):
     tokens = await flow.tokens()
     (other,) = await world.persons(1)
@@ -452,6 +495,7 @@ async def test_the_answer_can_be_signed(flow: Flow):
     assert signed.claims["token_introspection"]["active"] is True
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 @pytest.mark.spec("RFC 7009", "2.1")
 async def test_a_revoked_access_token_counts_no_more(flow: Flow, owner):
     tokens = await flow.tokens()
@@ -496,7 +540,9 @@ async def managed(flow: Flow, method: str, grant_id: str, scope: str):
     return await flow.http.request(method, path, headers=headers)
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-4")
 @pytest.mark.spec("Grant Management (draft 3)", "6")
+@pytest.mark.spec(SUITE, "grant-management-query-and-revoke")
 async def test_a_client_looks_at_a_consent_and_gives_it_back(flow: Flow, owner):
     tokens = await flow.tokens()
     grant = tokens["grant_id"]
@@ -512,6 +558,11 @@ async def test_a_client_looks_at_a_consent_and_gives_it_back(flow: Flow, owner):
     assert tuple(row) == ("ended", "partner", "relinquished")
 
 
+@pytest.mark.spec(
+    SUITE,
+    "grant-management-ensure-wrong-client-cannot-query-grant",
+    "grant-management-ensure-wrong-client-cannot-revoke-grant",
+)
 async def test_another_banks_consent_is_unknown(flow: Flow):
     tokens = await flow.tokens()
     other = await world.a_bank("beta")
@@ -521,6 +572,7 @@ async def test_another_banks_consent_is_unknown(flow: Flow):
 
 
 @pytest.mark.spec("Grant Management (draft 3)", "5")
+@pytest.mark.spec(SUITE, "grant-management-merge", "grant-management-replace")
 @pytest.mark.parametrize(
     ("action", "expected"), [("merge", ["device_usage", "shopping"]), ("replace", ["shopping"])]
 )
@@ -593,3 +645,40 @@ async def test_a_refused_call_says_where_the_resource_is_described(flow: Flow):
     described = told(await flow.http.get("/.well-known/oauth-protected-resource"), 200)
     assert (described["resource"], described["authorization_servers"]) == (ISSUER, [ISSUER])
     assert described["bearer_methods_supported"] == ["header"]
+
+
+async def with_token(flow: Flow, tokens, method: str, path: str, body=None):
+    headers = flow.oauth.call_headers(method, f"{ISSUER}{path}", tokens["access_token"])
+    return await flow.http.request(method, path, json=body, headers=headers)
+
+
+async def test_a_token_for_one_consent_shows_changes_and_asks_for_no_other(flow: Flow):
+    scope = "grants scores grant_management_query grant_management_revoke"
+    tokens = await flow.tokens(scope=scope)
+    assert tokens["scope"] == "grant_management_query grant_management_revoke grants scores"
+    (other,) = await world.persons(1)
+    theirs = ids.public("gnt", (await world.granted(other, flow.bank)).id)
+    for method, path in (
+        ("GET", f"/v1/grants/{theirs}"),
+        ("GET", f"/oauth/grants/{theirs}"),
+        ("DELETE", f"/oauth/grants/{theirs}"),
+    ):
+        assert told(await with_token(flow, tokens, method, path), 403)["code"] == "token_for_other_consent"
+    ask = {"purpose": "portrait", "categories": ["shopping"]}
+    assert (
+        told(await with_token(flow, tokens, "POST", "/v1/grants", ask), 403)["code"]
+        == "token_for_other_consent"
+    )
+    mine = tokens["grant_id"]
+    assert told(await with_token(flow, tokens, "GET", f"/oauth/grants/{mine}"), 200)["authorization_details"]
+    assert (await with_token(flow, tokens, "DELETE", f"/oauth/grants/{mine}")).status_code == 204
+    assert (await with_token(flow, tokens, "GET", f"/v1/grants/{mine}")).status_code == 401
+
+
+async def test_a_paused_consent_keeps_its_token(flow: Flow, owner):
+    tokens = await flow.tokens()
+    await owner.execute("update consent_grant set state = 'paused'")
+    assert told(await flow.score(tokens), 403)["code"] == "consent_paused"
+    assert told(await flow.refresh(tokens["refresh_token"]), 200)["grant_id"] == tokens["grant_id"]
+    await owner.execute("update consent_grant set state = 'active'")
+    assert (await flow.score(tokens)).status_code == 201

@@ -10,7 +10,7 @@ from api import problems
 from api.oauth.attempt import Attempt
 from api.oauth.authorization_request import AuthorizationRequest, ConsentDetail
 from api.oauth.checks.form import InvalidRequest
-from api.oauth.scopes import DELEGATED
+from api.oauth.scopes import DELEGATED, USUAL
 from compliance.refusals import Refusal
 from consent import grants
 from partners.directory import PartnerSuspended
@@ -97,7 +97,7 @@ def _state(attempt: Attempt) -> str | None:
 def _scopes(attempt: Attempt) -> frozenset[str]:
     """What the token will be for: at most what was asked, and only what a consent can stand behind."""
     registered = attempt.client.scopes
-    asked = frozenset(attempt.form.get("scope", "").split()) or registered & DELEGATED
+    asked = frozenset(attempt.form.get("scope", "").split()) or registered & USUAL
     if not asked <= registered or not asked & DELEGATED:
         raise InvalidScope(f"ask for one or more of {' '.join(sorted(registered & DELEGATED)) or 'nothing'}")
     return asked & DELEGATED
