@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
 
-.PHONY: help setup demo test check bench clean lock openapi browser
+.PHONY: help setup demo test check bench fuzz clean lock openapi browser
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -48,8 +48,14 @@ check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything C
 bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
 	$(PY) -m benchmarks --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
 
+fuzz: $(VENV)/.run $(VENV)/.test ## Send the authorization server what is almost right (REQUESTS=50000)
+	FUZZ_REQUESTS=$(or $(REQUESTS),50000) $(PY) -m pytest -q --show-capture=no tests/api/test_oauth_fuzz.py $(ARGS)
+
 openapi: $(VENV)/.run ## Regenerate openapi/v1.yaml
 	$(VENV)/bin/xinqiao openapi
+
+specs: $(VENV)/.run $(VENV)/.test ## Regenerate docs/specs.md
+	$(PY) tests/support/specs.py
 
 COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11
 lock: | $(UV) ## Regenerate the lock files from pyproject.toml

@@ -16,7 +16,7 @@ from litestar.types import Scope as ASGIScope
 
 from api import sessions
 from api.oauth import pipeline
-from api.oauth.scopes import Scope
+from api.oauth.scopes import DELEGATED, Scope
 from compliance.act import Act, View, open_act, open_view, record_refusal
 from compliance.refusals import Fault, Refusal
 from compliance.replies import KEY_LENGTH_MAX, Once
@@ -37,12 +37,20 @@ class Access:
     """A repeat would cost: the call must carry an `Idempotency-Key`."""
     while_frozen: bool = False
     """Also a frozen partner may call: it has to learn what people withdraw."""
+    unless_production: bool = False
+    """Partners do it themselves where nobody real is served; in production the operator does it."""
 
 
 class ScopeMissing(Refusal):
     """The token does not carry the scope (RFC 6750 section 3.1)."""
 
     status, code, title = 403, "insufficient_scope", "The access token lacks a scope"
+
+
+class ByOperatorOnly(Refusal):
+    """Partners do this themselves only where nobody real is served."""
+
+    status, code, title = 403, "by_operator_only", "In production the operator does this"
 
 
 class RoleMissing(Refusal):
@@ -69,10 +77,24 @@ def public() -> dict[str, Any]:
 
 
 def client(
-    scope: Scope, purpose: Purpose | None = None, *, once: bool = False, while_frozen: bool = False
+    scope: Scope,
+    purpose: Purpose | None = None,
+    *,
+    once: bool = False,
+    while_frozen: bool = False,
+    unless_production: bool = False,
 ) -> dict[str, Any]:
     """A partner's client, with a token and proof that carry the scope."""
-    return {"access": Access("client", purpose, scope, once=once, while_frozen=while_frozen)}
+    return {
+        "access": Access(
+            "client",
+            purpose,
+            scope,
+            once=once,
+            while_frozen=while_frozen,
+            unless_production=unless_production,
+        )
+    }
 
 
 def person(purpose: Purpose | None = None, *, once: bool = False) -> dict[str, Any]:
@@ -87,6 +109,8 @@ def staff(*roles: StaffRole) -> dict[str, Any]:
 
 async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: find out who calls, before the body is read."""
+    if _tells_methods(handler):
+        return
     wanted: Access = handler.opt["access"]
     if wanted.kind == "public":
         return
@@ -94,6 +118,8 @@ async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler:
     principal: Principal
     if wanted.kind == "client":
         principal = await pipeline.protected_call(request, while_frozen=wanted.while_frozen)
+        if wanted.unless_production and request.app.state.settings.installation == "production":
+            await _refuse(principal, wanted, ByOperatorOnly("ask the operator: two people let a client in"))
         await _demand_scope(principal, wanted)
     else:
         principal = await sessions.signed_in(request, wanted.kind)
@@ -129,7 +155,9 @@ async def keep_private(message: Message, scope: ASGIScope) -> None:
 
 
 async def _demand_scope(principal: PartnerClient, wanted: Access) -> None:
-    if wanted.scope not in principal.scopes:
+    # A token that a consent stands behind opens the few doors that look at which consent it is.
+    usable = principal.scopes if principal.grant is None else principal.scopes & DELEGATED
+    if wanted.scope not in usable:
         await _refuse(principal, wanted, ScopeMissing(f"ask for a token with the scope {wanted.scope}"))
 
 
@@ -231,6 +259,11 @@ def every_route_declares_access(app: Litestar) -> None:
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and "access" not in handler.opt:
-                if handler.http_methods == {"OPTIONS"}:
+                if _tells_methods(handler):
                     continue
                 raise RuntimeError(f"{route.path} declares no access")
+
+
+def _tells_methods(handler: BaseRouteHandler) -> bool:
+    """Whether it is the framework's own answer to OPTIONS: which methods a path knows, and nothing else."""
+    return isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}

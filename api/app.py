@@ -21,6 +21,7 @@ from api.v1 import (
     log,
     me,
     outcomes,
+    own_clients,
     prescreens,
     products,
     referrals,
@@ -57,6 +58,7 @@ NOUNS = {
     "Log": log,
     "Access": endpoints,
     "Clients": clients,
+    "Own clients": own_clients,
     "Service": health,
 }
 """The API by noun; the titles head the reference."""

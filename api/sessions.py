@@ -143,6 +143,11 @@ async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staf
     return Staff(StaffId(row["staff"]), StaffRole(row["role"]))
 
 
+def has_cookie(request: Request[Any, Any, Any]) -> bool:
+    """Whether the browser carries a session, alive or not."""
+    return cookie_name(request.app.state.settings) in request.cookies
+
+
 async def sign_out(settings: Settings, request: Request[Any, Any, Any]) -> None:
     """End the session of the cookie."""
     token = request.cookies.get(cookie_name(settings), "")

@@ -25,6 +25,7 @@ class ClientRow(Model):
     approved_by = fields.TextField(null=True)
     approved_at = fields.DatetimeField(null=True)
     suspended_at = fields.DatetimeField(null=True)
+    suspended_by: fields.Field[str | None] = fields.TextField(null=True)  # type: ignore[assignment]  # tortoise types no nullable text
 
     class Meta:
         table = "api_client"

@@ -16,6 +16,7 @@ from compliance.vocabulary import (
     Category,
     GrantId,
     Language,
+    PartnerClient,
     PartnerId,
     Person,
     Purpose,
@@ -219,7 +220,7 @@ async def approve(
     Binds the exact notice shown (id, version, hash, language) and how the person was signed in. A live grant to the
     same recipient for the same purpose ends as `superseded`. Records `grant_given`.
     """
-    person = _person(act)
+    person = acting_person(act)
     row = await _locked(act, grant)
     _refuse_lapsed(row, act.now)
     life.after(row, Step.APPROVE, act.now)
@@ -241,7 +242,7 @@ async def give(
 
     `shown` is the hash of the notice they saw; another one in force is refused.
     """
-    person = _person(act)
+    person = acting_person(act)
     if shown not in (None, notices.current(wanted.purpose, language).sha256):
         raise NoticeChanged("read the notice that is in force now, then answer")
     row = await ask(act, wanted, offered=offered)
@@ -253,7 +254,7 @@ async def _give(
 ) -> tuple[GrantRow, str]:
     grant = GrantId(row.id)
     act.concern(person.user, grant)
-    await _refuse_minor(act, person.user)
+    await refuse_minor(act, person.user)
     await _supersede(act, row, person.user)
     notice = notices.current(Purpose(row.purpose), language)
     row.user_id = person.user
@@ -262,20 +263,16 @@ async def _give(
     row.notice_version, row.notice_sha256, row.language = notice.version, notice.sha256, language
     row.given_at = act.now
     row.expires_at = act.now + timedelta(days=row.period_days)
-    row.evidence = {
-        "session": ids.public("ses", person.session),
-        "signed_in_at": person.signed_in_at.isoformat(),
-        "method": person.method,
-    }
+    row.evidence = evidence_of(person)
     await row.save(using_db=act.db)
-    known_as = await _names(act, row, person.user)
+    known_as = await subject(act, row, person.user)
     act.record(
         "grant_given", _terms(row, row.categories), person=person.user, grant=grant, partner=_tenant(row)
     )
     return row, await receipts.issue(act, row, subject=known_as)
 
 
-async def _names(act: Act, row: GrantRow, user: UserId) -> str:
+async def subject(act: Act, row: GrantRow, user: UserId) -> str:
     """Give the recipient (and the bureau that relays) their pseudonyms of this person; say the recipient's."""
     if row.bureau:
         await people.pseudonym(act, user, PartnerId(row.bureau))
@@ -284,7 +281,8 @@ async def _names(act: Act, row: GrantRow, user: UserId) -> str:
     return ids.public("usr", await people.pseudonym(act, user, PartnerId(row.recipient)))
 
 
-async def _refuse_minor(act: Act, user: UserId) -> None:
+async def refuse_minor(act: Act, user: UserId) -> None:
+    """Nobody can agree to anything here who is not known to be an adult (`AgeNotEstablished`)."""
     rows = await act.db.execute_query_dict("select born_on from consent_person where id = $1", [user])
     born_on = rows[0]["born_on"] if rows else None
     today = act.now.astimezone(BUSINESS_ZONE).date()
@@ -311,7 +309,7 @@ def _refuse_lapsed(row: GrantRow, now: datetime) -> None:
 
 async def reject(act: Act, grant: GrantId, reason: RejectionReason | None = None) -> GrantRow:
     """The person says no; nothing else changes for them. Records `grant_rejected`, with the reason if they gave one."""
-    person = _person(act)
+    person = acting_person(act)
     row = await _locked(act, grant)
     if row.state == State.REJECTED and row.user_id == person.user:
         act.record("grant_rejected_again", {}, person=person.user, grant=grant, partner=_tenant(row))
@@ -339,7 +337,7 @@ async def resume(act: Act, grant: GrantId) -> GrantRow:
 
 async def _switch(act: Act, grant: GrantId, step: Step, reached: State) -> GrantRow:
     """Takes the grant's exclusive lock, like a withdrawal: no use of it stands later in the log."""
-    person = _person(act)
+    person = acting_person(act)
     row = await _locked(act, grant)
     await act.tick()
     act.concern(person.user, grant)
@@ -365,7 +363,7 @@ async def resume_all(act: Act) -> int:
 
 
 async def _switch_all(act: Act, step: Step, present: State, reached: State) -> int:
-    person = _person(act)
+    person = acting_person(act)
     rows = GrantRow.filter(user_id=person.user, state=present, expires_at__gt=act.now)
     found = await rows.using_db(act.db).order_by("id")
     for row in found:
@@ -381,7 +379,7 @@ async def withdraw(act: Act, grant: GrantId) -> GrantRow:
     Takes the grant's exclusive lock before it records, so that no use of it can stand later in the log.
     Records `grant_withdrawn`.
     """
-    person = _person(act)
+    person = acting_person(act)
     row = await _locked(act, grant)
     await act.tick()
     act.concern(person.user, grant)
@@ -391,7 +389,7 @@ async def withdraw(act: Act, grant: GrantId) -> GrantRow:
     if row.user_id != person.user:
         raise GrantNotOpen("only a consent that was given can be withdrawn")
     await _end(act, row, _ending(row, Step.WITHDRAW, act.now))
-    await receipts.issue(act, row, subject=await _names(act, row, person.user))
+    await receipts.issue(act, row, subject=await subject(act, row, person.user))
     return row
 
 
@@ -419,7 +417,7 @@ def _ending(row: GrantRow, wished: Step, now: datetime) -> Step:
 
 async def withdraw_all(act: Act) -> int:
     """The person ends every grant they have, in one act; returns how many. Records `everything_stopped`."""
-    person = _person(act)
+    person = acting_person(act)
     live = await GrantRow.filter(user_id=person.user, state__in=LIVE).using_db(act.db).order_by("id")
     for row in live:
         await withdraw(act, GrantId(row.id))
@@ -459,9 +457,9 @@ async def _end(act: Act, row: GrantRow, step: Step) -> None:
     row.ended_at = act.now
     await row.save(using_db=act.db, update_fields=["state", "ended_by", "ended_code", "ended_at"])
     user, grant = UserId(user_of(row)), GrantId(row.id)
-    act.record(
-        f"grant_{code}", {"purpose": row.purpose, "by": by}, person=user, grant=grant, partner=_tenant(row)
-    )
+    # A partner that gives a grant back does so in its own log: a bureau that relays cannot write into the bank's.
+    partner = act.tenant if isinstance(act.principal, PartnerClient) else _tenant(row)
+    act.record(f"grant_{code}", {"purpose": row.purpose, "by": by}, person=user, grant=grant, partner=partner)
     await endings.run(act, Ended(grant, user, PartnerId(row.recipient), Purpose(row.purpose), code))
 
 
@@ -509,6 +507,12 @@ async def find(view: View | Act, grant: GrantId) -> GrantRow:
     return row
 
 
+async def held(act: Act, grant: GrantId) -> GrantRow:
+    """One grant that the caller may see, locked until the act ends: it neither ends nor pauses meanwhile."""
+    permits.refuse_token_for_other(act.principal, grant)
+    return await _locked(act, grant)
+
+
 async def mine(view: View, user: UserId) -> list[GrantRow]:
     """A person's grants: all that live, then the newest of the others."""
     all_of_them = GrantRow.filter(user_id=user).using_db(view.db)
@@ -530,10 +534,20 @@ async def _locked(act: Act, grant: GrantId) -> GrantRow:
     return row
 
 
-def _person(act: Act) -> Person:
+def acting_person(act: Act) -> Person:
+    """The person whose own act it is; to anybody else there is no such thing (404)."""
     if not isinstance(act.principal, Person):
         raise NotFound
     return act.principal
+
+
+def evidence_of(person: Person) -> dict[str, str]:
+    """How somebody who answers was known to be themselves: the session, when it began and by which method."""
+    return {
+        "session": ids.public("ses", person.session),
+        "signed_in_at": person.signed_in_at.isoformat(),
+        "method": person.method,
+    }
 
 
 def _tenant(row: GrantRow) -> PartnerId:

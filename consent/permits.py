@@ -276,6 +276,8 @@ async def still_permitted(act: Act, stored: Stored) -> None:
     if not rows:
         raise NotFound
     row = rows[0]
+    refuse_token_for_other(act.principal, stored.grant)
+    refuse_unregistered(act, Purpose(row["purpose"]))
     if row["state"] == "requested":  # a request's own answer may be repeated while it waits
         return
     _refuse_unless_live(row, act.now, count=False)

@@ -77,6 +77,12 @@ async def find(at: Act | View, partner: PartnerId) -> PartnerRow:
     return row
 
 
+async def refuse_suspended(at: Act | View, partner: PartnerId) -> None:
+    """Raises `PartnerSuspended` while the partner is."""
+    if (await find(at, partner)).suspended_at is not None:
+        raise PartnerSuspended("this institution can be given nothing now")
+
+
 async def names(at: Act | View, partners: Iterable[PartnerId]) -> dict[PartnerId, Mapping[Language, str]]:
     """What these partners are called; the operator is not in the directory."""
     return _named(await PartnerRow.filter(id__in=set(partners)).using_db(at.db))

@@ -25,7 +25,8 @@ create index on api_authorization (made_at) where answered_at is null;
 alter table api_authorization enable row level security;
 alter table api_authorization force row level security;
 create policy of_partner on api_authorization to xinqiao_partner
-    using (partner = (select app_partner())) with check (partner = (select app_partner()));
+    using (partner = (select app_partner())) with check (partner = (select app_partner())
+        and exists (select 1 from consent_grant g where g.id = grant_id));
 -- Who answers the request for consent answers this; whose it is, consent's own wall says.
 create policy of_person on api_authorization to xinqiao_person
     using (exists (select 1 from consent_grant g where g.id = grant_id));
@@ -33,11 +34,27 @@ create policy of_upkeep on api_authorization to xinqiao_upkeep using (true);
 grant select, insert, update (redeemed_at, refresh_hash, revoked_at) on api_authorization to xinqiao_partner;
 grant select (id, grant_id, redirect_uri, state, answered_at, request_expires_at),
     update (answered_at, code_hash, code_expires_at) on api_authorization to xinqiao_person;
-grant select (id, client_id, grant_id, request_hash, request_expires_at, answered_at, made_at, revoked_at), delete
+grant select (id, client_id, partner, grant_id, request_hash, request_expires_at, answered_at, made_at, revoked_at), delete
     on api_authorization to xinqiao_upkeep;
 
 -- A partner notes which of its tokens it gave back; what is noted it cannot read.
 grant insert on api_spent to xinqiao_partner;
+
+-- What happened has happened: an answer, a redemption, a revocation is written once.
+create function api_authorization_goes_on() returns trigger language plpgsql as $$
+begin
+    if (old.answered_at is not null and (new.answered_at, new.code_hash, new.code_expires_at)
+            is distinct from (old.answered_at, old.code_hash, old.code_expires_at))
+       or (old.redeemed_at is not null and (new.redeemed_at, new.refresh_hash)
+            is distinct from (old.redeemed_at, old.refresh_hash))
+       or (old.revoked_at is not null and new.revoked_at is distinct from old.revoked_at)
+       or (new.redeemed_at is not null and new.answered_at is null) then
+        raise exception 'what happened to an authorization stays so' using errcode = '23001';
+    end if;
+    return new;
+end $$;
+create trigger goes_on before update on api_authorization
+    for each row execute function api_authorization_goes_on();
 
 -- Calls in the present minute, by client and by grant. Lost in a crash, which only forgives.
 create unlogged table api_rate (
@@ -65,9 +82,9 @@ create function api_alive(token bytea, authorized uuid) returns boolean language
 $$;
 
 -- The hot path of a call: one statement, one round trip, a transaction of its own, which enters its role itself and so
--- is of use only to who may enter it. It counts the call, spends its ids, and tells how client and token stand now.
+-- is of use only to who may enter it. It spends the call's ids, counts it, and tells how client and token stand now.
 -- Always in this order, ids sorted: two calls at once wait for each other in one way only. `fresh` are the ids that
--- nobody had spent before; unless all are, none is spent. `version` is the client's row: if the caller knows another,
+-- nobody had spent before; unless all are, none is spent and nothing counted: a stolen copy uses up nobody's calls. `version` is the client's row: if the caller knows another,
 -- nothing is spent and it is told. No row: the client is unknown.
 drop function api_spend;
 create function api_admit(client text, known bigint, spent bytea[], until timestamptz[], token bytea, authorized uuid)
@@ -84,14 +101,15 @@ begin
         return;
     end if;
     if version = coalesce(known, version) then
-        calls := api_count('client ' || client);
-        grant_calls := case when authorized is not null then api_count('authorization ' || authorized) end;
         with added as (
             insert into api_spent select s.key, s.expires_at from unnest(spent, until) as s (key, expires_at)
             order by s.key on conflict do nothing returning key
         ) select coalesce(array_agg(added.key), '{}') into fresh from added;
         if cardinality(fresh) < cardinality(spent) then
             delete from api_spent where key = any(fresh);
+        else
+            calls := api_count('client ' || client);
+            grant_calls := case when authorized is not null then api_count('authorization ' || authorized) end;
         end if;
         alive := token is null or api_alive(token, authorized);
     end if;

@@ -68,8 +68,8 @@ class Attempt:
     certificate: Certificate | None = field(init=False)
     client_id: str = field(init=False)
     client: Client = field(init=False)
-    client_version: int | None = None
-    """Which row of the client was read; on a protected call none is, the token speaks."""
+    remembered: Client | None = None
+    """The client as it was read, until it is known to be so still; on a protected call none is read, the token speaks."""
     token: AccessClaims | None = None
     token_digest: bytes = field(init=False)
     proof: Proof | None = field(init=False)

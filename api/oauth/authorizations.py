@@ -24,6 +24,7 @@ from compliance.vocabulary import Categories, Category, GrantId
 from consent import endings, grants, life, people
 from consent.grants import Ask
 from consent.tables import GrantRow
+from partners.directory import PartnerSuspended
 
 SECRET_BYTES = 32
 REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
@@ -37,8 +38,15 @@ endings.keep(
 )
 
 PENDING = """
-select grant_id from api_authorization
-where request_hash = $1 and client_id = $2 and request_expires_at > $3 and answered_at is null
+select a.grant_id from api_authorization a
+join api_client c on c.client_id = a.client_id join partners_partner p on p.id = a.partner
+where a.request_hash = $1 and a.client_id = $2 and a.request_expires_at > $3 and a.answered_at is null
+  and c.suspended_at is null and p.suspended_at is null
+"""
+WAITING = "select redirect_uri, state from api_authorization where grant_id = $1 and answered_at is null"
+STOPPED = """
+select 1 from api_authorization a join api_client c on c.client_id = a.client_id
+where a.grant_id = $1 and a.answered_at is null and c.suspended_at is not null
 """
 CONSUME = """
 update api_authorization set redeemed_at = $3, refresh_hash = $4
@@ -128,6 +136,8 @@ async def _wanted(act: Act, asked: AuthorizationRequest) -> Ask:
         raise InvalidGrantId("name a consent of yours that lives")
     if (old.recipient, old.bureau, old.purpose) != (wanted.recipient, wanted.bureau, wanted.purpose):
         raise InvalidGrantId("another recipient or purpose is another consent: create one")
+    if wanted.user not in (None, old.user_id):
+        raise InvalidGrantId("the consent is another person's than the one you name")
     kept = frozenset(Category(c) for c in old.categories) if asked.action == "merge" else frozenset()
     return replace(wanted, user=grants.user_of(old), categories=wanted.categories | kept)
 
@@ -140,6 +150,12 @@ async def pending(client_id: str, request_uri: str) -> GrantId:
     if not rows or secret == request_uri:
         raise RequestUnusable("go back to where you came from and start again")
     return GrantId(rows[0]["grant_id"])
+
+
+async def refuse_stopped(act: Act, grant: GrantId) -> None:
+    """Nobody says yes to a client that was suspended meanwhile; raises `RequestUnusable`."""
+    if await act.db.execute_query_dict(STOPPED, [grant]):
+        raise RequestUnusable("this request was stopped; nothing was agreed")
 
 
 async def answer(act: Act, grant: GrantId, *, given: bool, issuer: str) -> str | None:
@@ -163,10 +179,7 @@ async def answer(act: Act, grant: GrantId, *, given: bool, issuer: str) -> str |
 
 async def refusal(view: View, grant: GrantId, issuer: str) -> str | None:
     """The address that tells a waiting client no, where the person cannot answer; none where no client waits."""
-    rows = await view.db.execute_query_dict(
-        "select redirect_uri, state from api_authorization where grant_id = $1 and answered_at is null",
-        [grant],
-    )
+    rows = await view.db.execute_query_dict(WAITING, [grant])
     return (
         _back(rows[0]["redirect_uri"], rows[0]["state"], {"error": "access_denied"}, issuer) if rows else None
     )
@@ -186,6 +199,8 @@ async def redeem(act: Act, attempt: Attempt) -> Redeemed | None:
     """
     if "code" not in attempt.form:
         raise InvalidRequest("code is missing")
+    if attempt.standing.frozen:
+        raise PartnerSuspended("ask the operator; what people withdraw can still be read")
     code, refresh_token = _hash(attempt.form["code"]), secrets.token_urlsafe(SECRET_BYTES)
     rows = await act.db.execute_query_dict(CONSUME, [code, attempt.client_id, act.now, _hash(refresh_token)])
     if not rows:
@@ -222,7 +237,8 @@ async def by_refresh_token(at: Act | View, client_id: str, token: str) -> Author
 
 
 async def _redeemed(act: Act, row: AuthorizationRow, kind: str) -> Redeemed:
-    grant = await grants.find(act, GrantId(row.grant_id))
+    # The lock that a withdrawal waits for: what is told here does not stand after it in the log.
+    grant = await grants.held(act, GrantId(row.grant_id))
     delegation = await delegated(act, row, grant)
     if delegation is None:
         raise InvalidGrant("the consent has ended")

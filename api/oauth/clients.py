@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
-from api.oauth import keys, registration
+from api.oauth import key_sets, keys, registration
 from api.oauth.key_sets import THUMBPRINT
 from api.oauth.keys import PublicKey
 from api.oauth.published_keys import PublishedKeys
-from api.oauth.registration import CLIENT_ID, Registration
+from api.oauth.registration import BY_CERTIFICATE, CLIENT_ID, Registration
 from api.tables import ClientRow
 from compliance import facts
 from compliance.act import Act, View, open_upkeep
 from compliance.canonical import Json
-from compliance.refusals import NotFound, Refusal
-from compliance.vocabulary import PartnerId, Purpose
+from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
+from compliance.vocabulary import PartnerClient, PartnerId, Purpose
 from scoring.release import SamePerson
 
 # An insert of our own: where another client has the id, the transaction must not be lost with it.
@@ -29,6 +29,8 @@ on conflict do nothing returning client_id
 VERSION = "select xmin::text::bigint as version from api_client where client_id = $1"
 PUBLISHED = PublishedKeys()
 REMEMBERED_MAX = 4_096
+MOST_OF_PARTNER = 100
+"""Clients that a partner can register itself; each has its own number of calls in a minute."""
 
 State = Literal["proposed", "registered", "suspended"]
 
@@ -47,6 +49,24 @@ class ClientNotProposed(Refusal):
     """Only a proposal can be approved, and once."""
 
     status, code, title = 409, "client_not_proposed", "This client is not a proposal"
+
+
+class TooManyClients(Refusal):
+    """A partner registers so many clients itself, and no more."""
+
+    status, code, title = 409, "too_many_clients", "You have as many clients as you can register"
+
+
+class SuspendedByOperator(Refusal):
+    """A partner ends the suspensions that are its own."""
+
+    status, code, title = 403, "suspended_by_operator", "The operator suspended this client"
+
+
+class BeyondOwnClient(Refusal):
+    """Whoever sets a client's keys can be that client: nobody comes to more than it has in this way."""
+
+    status, code, title = 403, "beyond_own_client", "This client may do more than the one that calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +113,13 @@ async def find(client_id: str, kid: str | None = None, *, loopback: bool = False
     return client
 
 
+async def has_changed(client: Client) -> bool:
+    """Whether the client is no longer as it was read."""
+    async with open_upkeep() as upkeep:
+        told = await upkeep.db.execute_query_dict(VERSION, [client.client_id])
+    return not told or told[0]["version"] != client.version
+
+
 def forget(client_id: str) -> None:
     """Read the client anew when it is looked for again."""
     _remembered.pop(client_id, None)
@@ -108,7 +135,9 @@ async def _read(client_id: str, kid: str | None, *, loopback: bool) -> Client | 
     registered = row.jwks["keys"] if row.jwks else []
     known: Mapping[str, PublicKey] = {k["kid"]: keys.public_key(k) for k in registered}
     if row.jwks_uri:  # the transaction is over: fetching may take its time
-        known = await PUBLISHED.at(row.jwks_uri, kid, allow_private=loopback)
+        # Who registers itself does not choose what on this machine is called.
+        private = loopback and not row.proposed_by.startswith("client:")
+        known = await PUBLISHED.at(row.jwks_uri, kid, allow_private=private)
     return Client(
         client_id=client_id,
         version=told[0]["version"],
@@ -127,10 +156,16 @@ async def _read(client_id: str, kid: str | None, *, loopback: bool) -> Client | 
 async def register_client(act: Act, *, loopback: bool = False, **wanted: Unpack[Registration]) -> ClientRow:
     """Register a client of a partner at once, where nobody else has to approve; records `client_registered`.
 
-    The partner exists. `loopback`: the client's addresses may be http on this machine, as in development. Raises
-    `Unacceptable`, naming every fault, and `ClientIdTaken`.
+    The partner exists. `loopback`: the client's addresses may be http on this machine, as in development. A partner
+    that does it itself comes to no more than it has. Raises `Unacceptable`, naming every fault, `ClientIdTaken`, and
+    `TooManyClients`.
     """
-    row = await _enter(act, registration.check(wanted, loopback=loopback), approved=True)
+    by = _partners_own(act)
+    checked = registration.check(wanted, loopback=loopback, by=by)
+    # Two at the same time may both be the last one: that does no harm.
+    if by and await ClientRow.filter(partner=by.partner).using_db(act.db).count() >= MOST_OF_PARTNER:
+        raise TooManyClients("ask the operator for another one")
+    row = await _enter(act, checked, approved=True)
     act.record("client_registered", _told(row), partner=PartnerId(row.partner))
     return row
 
@@ -162,21 +197,58 @@ async def approve(act: Act, client_id: str) -> ClientRow:
 
 
 async def suspend(act: Act, client_id: str) -> ClientRow:
-    """Stop a client at once: it gets no token, and those it has count no more. Records `client_suspended`."""
+    """Stop a client at once: it gets no token, and those it has count no more. Records `client_suspended`.
+
+    A client of which its partner had taken the switch is the operator's to resume, once the operator suspends it too.
+    """
     row = await _locked(act, client_id)
+    if row.suspended_at is None or (suspended_by_partner(row) and not _partners_own(act)):
+        row.suspended_by = facts.describe(act.principal)
     row.suspended_at = row.suspended_at or act.now
-    await row.save(using_db=act.db, update_fields=["suspended_at"])
+    await row.save(using_db=act.db, update_fields=["suspended_at", "suspended_by"])
     act.record("client_suspended", {"client": client_id}, partner=PartnerId(row.partner))
     return row
 
 
 async def resume(act: Act, client_id: str) -> ClientRow:
-    """End a suspension; what the client was approved for is as it was. Records `client_resumed`."""
+    """End a suspension; what the client was approved for is as it was. Records `client_resumed`.
+
+    Raises `SuspendedByOperator` where a partner would end another's.
+    """
     row = await _locked(act, client_id)
-    row.suspended_at = None
-    await row.save(using_db=act.db, update_fields=["suspended_at"])
+    if row.suspended_at and _partners_own(act) and not suspended_by_partner(row):
+        raise SuspendedByOperator("ask the operator why, and to end it")
+    row.suspended_at = row.suspended_by = None
+    await row.save(using_db=act.db, update_fields=["suspended_at", "suspended_by"])
     act.record("client_resumed", {"client": client_id}, partner=PartnerId(row.partner))
     return row
+
+
+async def replace_keys(act: Act, client_id: str, jwks: Mapping[str, object]) -> ClientRow:
+    """Give a client other keys (RFC 7517); the ones before count no more, at once. Records `client_keys_replaced`.
+
+    Tokens that it holds count on until they end, in minutes. Raises `NotFound`, `BeyondOwnClient`, and `Unacceptable`,
+    naming every fault, also for a client that is not known by keys we hold.
+    """
+    row = await _locked(act, client_id)
+    by, faults = _partners_own(act), list[Fault]()
+    if by and (more := registration.beyond(by, row.scopes, row.purposes)):
+        raise BeyondOwnClient("; ".join(fault.detail for fault in more))
+    if row.jwks is None:
+        faults.append(Fault("/jwks", "means_unfit", "this client is not known by keys that are kept here"))
+    accepted = key_sets.accept(jwks, faults, certified=row.method == BY_CERTIFICATE)
+    if faults:
+        raise Unacceptable("the keys cannot be replaced by these", *faults)
+    row.jwks = {"keys": list(accepted.values())}
+    await row.save(using_db=act.db, update_fields=["jwks"])
+    told: dict[str, Json] = {"client": client_id, "keys": sorted(accepted)}
+    act.record("client_keys_replaced", told, partner=PartnerId(row.partner))
+    return row
+
+
+def suspended_by_partner(row: ClientRow) -> bool:
+    """Whether it was a client of the partner that suspended this one, and nobody else."""
+    return (row.suspended_by or "").startswith("client:")
 
 
 def state(row: ClientRow) -> State:
@@ -186,8 +258,18 @@ def state(row: ClientRow) -> State:
     return "suspended" if row.suspended_at else "registered"
 
 
+async def look_up(at: Act | View, client_id: str) -> ClientRow:
+    """A client that the caller may know of; raises `NotFound`."""
+    rows = (
+        await ClientRow.filter(client_id=client_id).using_db(at.db) if CLIENT_ID.fullmatch(client_id) else []
+    )
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
 async def listed(at: Act | View, after: str, count_max: int) -> list[ClientRow]:
-    """Clients and proposals in the order of their ids, from the one after `after`."""
+    """Clients and proposals in the order of their ids, from the one after `after`; to a partner, its own clients."""
     return await ClientRow.filter(client_id__gt=after).using_db(at.db).order_by("client_id").limit(count_max)
 
 
@@ -198,6 +280,11 @@ async def _locked(act: Act, client_id: str) -> ClientRow:
     if row is None:
         raise NotFound
     return row
+
+
+def _partners_own(act: Act) -> PartnerClient | None:
+    """The partner's client that acts, if it is not the operator who does."""
+    return act.principal if isinstance(act.principal, PartnerClient) else None
 
 
 async def _enter(act: Act, checked: Mapping[str, Any], *, approved: bool) -> ClientRow:

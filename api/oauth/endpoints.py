@@ -93,11 +93,11 @@ class PushedAnswer(msgspec.Struct, frozen=True):
     expires_in: int
 
 
-class TokenError(msgspec.Struct, frozen=True):
+class TokenError(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it is refused (RFC 6749 section 5.2)."""
 
     error: str
-    error_description: str
+    error_description: str | None = None
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):

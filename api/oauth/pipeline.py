@@ -19,6 +19,7 @@ from api.oauth.checks import (
     single_use,
 )
 from api.oauth.clients import ClientChanged
+from compliance.refusals import Refusal
 from compliance.vocabulary import PartnerClient
 
 TRIES = 3
@@ -78,6 +79,12 @@ async def _run(endpoint: Endpoint, request: AnyRequest, *, while_frozen: bool) -
             await check(attempt)
     except ClientChanged:
         clients.forget(attempt.client_id)
+        raise
+    except Refusal as refusal:
+        # What it was refused for may be what the client was before.
+        if attempt.remembered and await clients.has_changed(attempt.remembered):
+            clients.forget(attempt.remembered.client_id)
+            raise ClientChanged from refusal
         raise
     return attempt
 

@@ -1,16 +1,16 @@
 """What a client is registered with: checked as a whole, every fault named, before anybody has to approve it."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Required, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from cryptography import x509
 
 from api.oauth import key_sets
 from api.oauth.scopes import Scope
 from compliance.refusals import Fault, Unacceptable
-from compliance.vocabulary import PartnerId
+from compliance.vocabulary import PartnerClient, PartnerId
 from consent.grants import PARTNERS_ASK_FOR
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
@@ -25,6 +25,9 @@ BY_ASSERTION, BY_AUTHORITY, BY_CERTIFICATE = (
 METHODS = (BY_ASSERTION, BY_AUTHORITY, BY_CERTIFICATE)
 """RFC 7523 section 2.2, RFC 8705 sections 2.1 and 2.2; FAPI 2.0 section 5.3.2.1 allows no other."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PLACE = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?")
+"""A host and its port, as they may stand in a content security policy."""
+ANSWERED = {"code", "state", "iss", "error"}
 NEEDS: Mapping[str, tuple[str, ...]] = {
     BY_ASSERTION: ("jwks", "jwks_uri"),
     BY_AUTHORITY: ("tls_subject",),
@@ -52,10 +55,11 @@ class Registration(TypedDict, total=False):
     certificate_bound: bool
 
 
-def check(wanted: Registration, *, loopback: bool) -> dict[str, Any]:
+def check(wanted: Registration, *, loopback: bool, by: PartnerClient | None = None) -> dict[str, Any]:
     """The columns of a client that can be registered like this; raises `Unacceptable`, naming every fault by pointer.
 
-    `loopback`: addresses of the client may be http on its own machine, as in development.
+    `loopback`: addresses of the client may be http on its own machine, as in development. `by`: the partner's client
+    that registers it, if one does: it may do no more than that one, and we fetch its keys from no machine of ours.
     """
     faults: list[Fault] = []
     method = wanted.get("method", BY_ASSERTION)
@@ -69,6 +73,8 @@ def check(wanted: Registration, *, loopback: bool) -> dict[str, Any]:
     if not purposes or set(purposes) - PARTNERS_ASK_FOR:
         allowed = " ".join(sorted(PARTNERS_ASK_FOR))
         faults.append(Fault("/purposes", "unknown_purpose", f"name one or more of {allowed}"))
+    if by is not None:
+        faults += beyond(by, wanted["scopes"], purposes)
     checked = {
         "client_id": wanted["client_id"],
         "partner": wanted["partner"],
@@ -78,11 +84,22 @@ def check(wanted: Registration, *, loopback: bool) -> dict[str, Any]:
         "redirect_uris": _redirect_uris(wanted.get("redirect_uris", ()), faults, loopback=loopback),
         # A client that is known by its certificate has one to bind tokens to (RFC 8705 section 3).
         "certificate_bound": method != BY_ASSERTION or wanted.get("certificate_bound", False),
-        **_means(method, wanted, faults, loopback=loopback),
+        **_means(method, wanted, faults, loopback=loopback and by is None),
     }
     if faults:
         raise Unacceptable("the client cannot be registered like this", *faults)
     return checked
+
+
+def beyond(by: PartnerClient, scopes: Iterable[str], purposes: Iterable[str]) -> list[Fault]:
+    """What of this the calling client may not do itself, by the token that it calls with."""
+    faults = []
+    if more := set(scopes) & set(Scope) - by.scopes:
+        faults.append(Fault("/scopes", "beyond_own", f"your own token is not for {' '.join(sorted(more))}"))
+    if more := set(purposes) & PARTNERS_ASK_FOR - by.purposes:
+        told = f"your own client is not registered for {' '.join(sorted(more))}"
+        faults.append(Fault("/purposes", "beyond_own", told))
+    return faults
 
 
 def _means(method: str, wanted: Registration, faults: list[Fault], *, loopback: bool) -> dict[str, Any]:
@@ -130,8 +147,10 @@ def _odd(address: str, *, loopback: bool) -> str | None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return "this is no URI"
-    if not host or "@" in parts.netloc or "#" in address:
+    if not host or not PLACE.fullmatch(parts.netloc) or "#" in address or address.endswith("?"):
         return "use an absolute URI with a host, without a user and without a fragment"
+    if {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} & ANSWERED:
+        return f"the names {', '.join(sorted(ANSWERED))} in its query are for the answer"
     on_loopback = loopback and host in LOOPBACK
     if parts.scheme != "https" and not (parts.scheme == "http" and on_loopback):
         return "use https" + (", or http on this machine" if loopback else "")

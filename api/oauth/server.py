@@ -186,6 +186,11 @@ def _wanted(scope: str | None, client: Grantee) -> frozenset[str]:
     return frozenset((scope or "").split()) or client.scopes
 
 
+def _within(scope: str | None, granted: frozenset[str]) -> frozenset[str]:
+    """The scopes that are asked for among those granted; without any, all of them."""
+    return frozenset((scope or "").split()) & granted or granted
+
+
 def _proven_client(_query: object, request: OAuth2Request) -> Grantee:
     """The checks authenticated the client before Authlib was asked."""
     proven: Grantee = request.client
@@ -197,7 +202,8 @@ def _token(client: Grantee, scope: str | None, **_: object) -> dict[str, Any]:
     redeemed = client.redeemed
     scopes, seconds = _wanted(scope, client), client.token_seconds
     if redeemed:
-        scopes &= client.scopes  # what was taken from the client since
+        # At most what the person's yes was to, and not what was taken from the client since.
+        scopes = _within(scope, redeemed.scopes) & client.scopes
         seconds = max(1, min(seconds, int(redeemed.delegation.until.timestamp() - client.now)))
     signed = tokens.issue(
         issuer=client.issuer,

@@ -25,11 +25,10 @@ CursorParameter = Annotated[str | None, QueryParameter(max_length=300)]
 OPERATING = (StaffRole.PARTNER_MANAGER, StaffRole.COMPLIANCE_OFFICER)
 
 
-class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class OwnClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a client is to be. It is known by one of `jwks`, `jwks_uri` and `tls_subject`, as its method needs."""
 
     client_id: Text
-    partner: Id
     scopes: Words
     purposes: list[Purpose] = msgspec.field(default_factory=lambda: sorted(PARTNERS_ASK_FOR))
     redirect_uris: Words = []
@@ -40,25 +39,37 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     certificate_bound: bool = False
 
 
-class ClientView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A client, or a proposal of one. `jwks` holds of each key what counts, and of its certificate the thumbprint."""
+class ClientRequest(OwnClientRequest, frozen=True, kw_only=True):
+    """What a client is to be, and whose."""
+
+    partner: Id
+
+
+class Described(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A client. `jwks` holds of each key what counts, and of its certificate the thumbprint."""
 
     client_id: str
-    partner: str
     state: State
     method: str
     scopes: list[str]
     purposes: list[str]
     redirect_uris: list[str]
     made_at: str
-    proposed_by: str
     certificate_bound: bool = False
     jwks: dict[str, Any] | None = None
     jwks_uri: str | None = None
     tls_subject: str | None = None
+    suspended_at: str | None = None
+
+
+class ClientView(Described, frozen=True, kw_only=True):
+    """A client, or a proposal of one, and who answers for it."""
+
+    partner: str
+    proposed_by: str
     approved_by: str | None = None
     approved_at: str | None = None
-    suspended_at: str | None = None
+    suspended_by: str | None = None
 
 
 @post("/v1/operator/clients", opt=staff(*OPERATING), summary="Propose a client of a partner")
@@ -123,23 +134,31 @@ async def resume_client(request: AnyRequest, client_id: FromPath[str]) -> Respon
 def view(row: ClientRow) -> ClientView:
     """A client as staff see it."""
     return ClientView(
-        client_id=row.client_id,
+        **described(row),
         partner=ids.public("ptn", row.partner),
-        state=clients.state(row),
-        method=row.method,
-        scopes=row.scopes,
-        purposes=row.purposes,
-        redirect_uris=row.redirect_uris,
-        made_at=when(row.made_at),
         proposed_by=row.proposed_by,
-        certificate_bound=row.certificate_bound,
-        jwks=row.jwks,
-        jwks_uri=row.jwks_uri,
-        tls_subject=row.tls_subject,
         approved_by=row.approved_by,
         approved_at=when(row.approved_at) if row.approved_at else None,
-        suspended_at=when(row.suspended_at) if row.suspended_at else None,
+        suspended_by=row.suspended_by,
     )
+
+
+def described(row: ClientRow) -> dict[str, Any]:
+    """What everybody who may see a client sees of it: the fields of `Described`."""
+    return {
+        "client_id": row.client_id,
+        "state": clients.state(row),
+        "method": row.method,
+        "scopes": row.scopes,
+        "purposes": row.purposes,
+        "redirect_uris": row.redirect_uris,
+        "made_at": when(row.made_at),
+        "certificate_bound": row.certificate_bound,
+        "jwks": row.jwks,
+        "jwks_uri": row.jwks_uri,
+        "tls_subject": row.tls_subject,
+        "suspended_at": when(row.suspended_at) if row.suspended_at else None,
+    }
 
 
 routes = [propose_client, list_clients, approve_client, suspend_client, resume_client]

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 
+from api import answers
 from api.access import AnyRequest, answered, person, person_of, request_act, request_view
 from api.v1.wire import Page, when
 from compliance import ids
@@ -41,6 +42,8 @@ class OwnGrant(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: str | None = None
     receipt: str | None = None
     """The signed receipt (compact JWS) of what was just given or withdrawn."""
+    back: str | None = None
+    """Where you go on, if you came from the recipient's own page."""
 
 
 class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -91,10 +94,15 @@ async def approve_grant(
     """Say yes to all or some of the categories a partner asked for; answers with your signed receipt."""
     async with request_act(request) as act:
         grant = GrantId(ids.private("gnt", grant_id))
-        row, receipt = await grants.approve(
-            act, grant, frozenset(data.categories), data.language, shown=data.notice_sha256
+        said = await answers.say_yes(
+            act,
+            grant,
+            frozenset(data.categories),
+            data.language,
+            issuer=request.app.state.settings.issuer,
+            shown=data.notice_sha256,
         )
-        return answered(act, view(act, row, receipt), 200)
+        return answered(act, view(act, said.grant, said.receipt, said.back), 200)
 
 
 @post("/v1/me/grants/{grant_id:str}/reject", opt=person(), status_code=200, summary="Say no")
@@ -103,9 +111,9 @@ async def reject_grant(
 ) -> Response[bytes]:
     """Say no; nothing else changes for you."""
     async with request_act(request) as act:
-        reason = data.reason if data else None
-        row = await grants.reject(act, GrantId(ids.private("gnt", grant_id)), reason)
-        return answered(act, view(act, row), 200)
+        grant, reason = GrantId(ids.private("gnt", grant_id)), data.reason if data else None
+        said = await answers.say_no(act, grant, reason, issuer=request.app.state.settings.issuer)
+        return answered(act, view(act, said.grant, back=said.back), 200)
 
 
 @post("/v1/me/grants/{grant_id:str}/pause", opt=person(), status_code=200, summary="Pause a consent")
@@ -146,7 +154,7 @@ async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Respon
         return answered(act, view(act, row), 200)
 
 
-def view(at: Act | View, row: GrantRow, receipt: str | None = None) -> OwnGrant:
+def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | None = None) -> OwnGrant:
     """A grant as its person sees it."""
     state, code = life.state_now(row, at.now)
     return OwnGrant(
@@ -163,6 +171,7 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None) -> OwnGrant:
         ended_code=code,
         ended_at=when(row.ended_at) if row.ended_at else None,
         receipt=receipt,
+        back=back,
     )
 
 

@@ -6,6 +6,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from api import answers
 from api.access import AnyRequest, person, person_of, request_act, request_view
 from api.oauth import authorizations
 from api.web import forms, me, notice, page
@@ -32,7 +33,9 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
         template = "ask.html" if state == "requested" else "answered.html"
         words = page.words(request)
         # Where a no would lead: the client that waits, if one does. A browser lets the form go there too.
-        back = await authorizations.refusal(view, GrantId(row.id), request.app.state.settings.issuer)
+        unanswered = state in ("requested", "rejected", "lapsed", "asked_too_soon")
+        issuer = request.app.state.settings.issuer
+        back = await authorizations.refusal(view, GrantId(row.id), issuer) if unanswered else None
         return page.show(
             request,
             template,
@@ -54,15 +57,18 @@ async def answer(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """Yes to what was ticked, having read the notice whose digest the form carries; or no."""
     form = await forms.read(request)
     grant = GrantId(ids.private("gnt", grant_id))
+    said, issuer = form.text("answer"), request.app.state.settings.issuer
+    if said not in ("yes", "no"):
+        raise forms.Form.fault("answer", "missing", "yes or no")
     async with request_act(request) as act:
-        if form.text("answer") == "yes":
-            shown = form.text("notice_sha256")
-            await grants.approve(act, grant, form.categories(), page.language(request), shown=shown)
+        if said == "yes":
+            shown, chosen = form.text("notice_sha256"), form.categories()
+            answered = await answers.say_yes(
+                act, grant, chosen, page.language(request), issuer=issuer, shown=shown
+            )
         else:
-            await grants.reject(act, grant, forms.reason(form))
-        given, issuer = form.text("answer") == "yes", request.app.state.settings.issuer
-        back = await authorizations.answer(act, grant, given=given, issuer=issuer)
-    return page.go(request, back or f"/ask/{grant_id}")
+            answered = await answers.say_no(act, grant, forms.reason(form), issuer=issuer)
+    return page.go(request, answered.back or f"/ask/{grant_id}")
 
 
 def _asked(row: GrantRow, words: Words, names: Names) -> Asked:

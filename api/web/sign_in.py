@@ -78,7 +78,9 @@ async def sign_in(request: AnyRequest, link: FromPath[str]) -> Response[Any]:
     translated = "lang" in request.query_params
     ahead = request.headers.get("sec-purpose", request.headers.get("purpose", ""))
     from_elsewhere = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if translated or from_elsewhere or "prefetch" in ahead or "prerender" in ahead:
+    # Who is signed in already is not silently made somebody else.
+    signed_in = sessions.has_cookie(request)
+    if translated or signed_in or from_elsewhere or "prefetch" in ahead or "prerender" in ahead:
         return page.show(request, "sign_in.html")
     return await _enter(request, await sessions.sign_in(request.app.state.settings, link))
 

@@ -10,6 +10,9 @@ insert into consent_transition values
 
 create or replace function consent_stays_ended() returns trigger language plpgsql as $$
 begin
+    if old.state in ('ended', 'rejected') and new is distinct from old then
+        raise exception 'a grant that is % stays so, with all that is written of it', old.state using errcode = '23001';
+    end if;
     if old.state <> new.state and not exists (
         select 1 from consent_transition where from_state = old.state and to_state = new.state) then
         raise exception 'a grant that is % stays so or takes another step', old.state using errcode = '23001';

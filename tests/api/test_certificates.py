@@ -145,6 +145,7 @@ def test_out_of_its_time_it_is_refused_whoever_signed_it(by, begins, ends, clien
             shown(identity, client_ca=client_ca)
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.1-2", "5.4.1-3")
 @pytest.mark.parametrize(
     "key",
     [

@@ -103,13 +103,14 @@ BAD_ADDRESSES = [
 ]
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.2")
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.2-8")
 @pytest.mark.parametrize("address", GOOD_ADDRESSES)
 def test_https_addresses_are_kept_as_they_came(address):
     assert checked(redirect_uris=[address])["redirect_uris"] == [address]
     assert checked(jwks=None, jwks_uri=address)["jwks_uri"] == address
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.2-8")
 @pytest.mark.spec("RFC 9700", "4.1.3")
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
 @pytest.mark.parametrize("loopback", [False, True])
@@ -119,6 +120,7 @@ def test_other_addresses_are_named(address, loopback):
     assert faults(loopback, jwks=None, jwks_uri=address) == {("/jwks_uri", "address_unusable")}
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.2-8")
 @pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
 def test_http_on_this_machine_is_for_development(address):
     assert checked(loopback=True, redirect_uris=[address])["redirect_uris"] == [address]
@@ -144,6 +146,7 @@ def test_there_are_at_most_ten_addresses():
     assert faults(redirect_uris=[*ten, BACK]) == {("/redirect_uris", "too_many")}
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1-3", "5.3.2.1-6")
 @pytest.mark.parametrize(
     ("changes", "pointer", "code"),
     [
@@ -518,7 +521,19 @@ async def test_a_certificates_subject_says_the_method(database, home, owner):
         (json.dumps(JWKS), {"scopes": ["everything"]}, " ".join(Scope)),
         (json.dumps(JWKS), {"redirect_uris": ["http://localhost/"]} | PRODUCTION, "use https"),
     ],
-    ids=["partner", "code", "private", "no json", "no set", "deep", "long", "no utf-8", "method", "scope", "http"],
+    ids=[
+        "partner",
+        "code",
+        "private",
+        "no json",
+        "no set",
+        "deep",
+        "long",
+        "no utf-8",
+        "method",
+        "scope",
+        "http",
+    ],
 )
 async def test_each_mistake_is_named(database, home, owner, key_set, content, changes, said):
     async with world.opened(database, home):

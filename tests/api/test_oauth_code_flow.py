@@ -300,6 +300,9 @@ async def test_a_code_is_short_lived(flow: Flow, owner):
     code = await flow.code()
     lives = await owner.fetchval("select code_expires_at - answered_at from api_authorization")
     assert lives.total_seconds() <= 60
+    await owner.execute(
+        "set session_replication_role = replica"
+    )  # past the trigger: an answer stays as it is
     await owner.execute("update api_authorization set code_expires_at = now()")
     refused(await flow.redeem(code), "invalid_grant")
 
@@ -682,3 +685,111 @@ async def test_a_paused_consent_keeps_its_token(flow: Flow, owner):
     assert told(await flow.refresh(tokens["refresh_token"]), 200)["grant_id"] == tokens["grant_id"]
     await owner.execute("update consent_grant set state = 'active'")
     assert (await flow.score(tokens)).status_code == 201
+
+
+# --- what a thief or a careless partner might try
+
+
+@pytest.mark.parametrize("scope", [" ", "  ", "everything", "everything grants"])
+async def test_no_scope_of_any_spelling_widens_a_token(flow: Flow, scope):
+    tokens = await flow.tokens(scope="grants")
+    answer = await flow.refresh(tokens["refresh_token"], scope=scope)
+    assert answer.status_code == 400 or answer.json()["scope"] == "grants"
+
+
+async def test_a_token_for_one_consent_opens_no_other_door(flow: Flow, owner):
+    tokens = await flow.tokens()
+    await owner.execute("update api_client set scopes = array_append(scopes, 'log')")
+    for path in ("/v1/prescreens/pre_x", "/v1/products", "/v1/referrals", "/v1/log/facts/fct_x/proof"):
+        assert told(await with_token(flow, tokens, "GET", path), 403)["code"] == "insufficient_scope"
+
+
+async def test_a_repeated_call_needs_the_token_of_its_consent(flow: Flow):
+    mine = await flow.tokens()
+    first = await flow.score(mine)
+    (other,) = await world.persons(1)
+    theirs = await world.granted(other, flow.bank)
+    body = {
+        "user": await world.pseudonym_of(other, flow.bank),
+        "purpose": "credit_assessment",
+        "categories": sorted(ALL),
+    }
+    own = told(await flow.post("/oauth/token", {"grant_type": "client_credentials"}), 200)
+    for token, status in ((own, 201), (mine, 403)):
+        headers = flow.oauth.call_headers("POST", f"{ISSUER}/v1/scores", token["access_token"])
+        answer = await flow.http.post("/v1/scores", json=body, headers=headers | {"Idempotency-Key": "one"})
+        assert answer.status_code == status, answer.text
+    assert first.status_code == 201
+    assert theirs.user_id == other.user
+
+
+async def test_nobody_says_yes_to_a_client_that_was_stopped(flow: Flow, owner):
+    uri = await flow.pushed()
+    path, page = await flow.page(uri)
+    shown = page.text.split(code_flow.NOTICE)[1].split('"')[0]
+    await owner.execute("update api_client set suspended_at = now(), suspended_by = 'test'")
+    assert (await flow.authorize(uri)).status_code == 400
+    answer = await flow.browser.send_form(path, notice_sha256=shown, answer="yes", categories=sorted(ALL))
+    assert answer.status_code == 400
+    assert await owner.fetchval("select state from consent_grant") == "requested"
+
+
+async def test_a_frozen_partner_gets_no_yes_and_redeems_none(flow: Flow, owner):
+    code = await flow.code()
+    path, page = await flow.page(await flow.pushed())
+    shown = page.text.split(code_flow.NOTICE)[1].split('"')[0]
+    await owner.execute("update partners_partner set suspended_at = now()")
+    refused(await flow.redeem(code), "partner_suspended")
+    answer = await flow.browser.send_form(path, notice_sha256=shown, answer="yes", categories=sorted(ALL))
+    assert answer.status_code == 403
+    await owner.execute("update partners_partner set suspended_at = null")
+    assert (await flow.redeem(code)).status_code == 200
+
+
+async def test_a_stolen_assertion_uses_up_nobodys_calls(database, home):
+    async with world.opened(database, home, client_calls_per_minute=5) as opened:
+        flow = await code_flow.begin(opened)
+        stolen = flow.oauth.assertion()
+        assert (await flow.push(client_assertion=stolen)).status_code == 201
+        for _ in range(10):
+            refused(await flow.push(client_assertion=stolen), "invalid_client", 401)
+        assert (await flow.push()).status_code == 201
+
+
+async def test_a_yes_by_program_goes_back_too(flow: Flow):
+    uri = await flow.pushed()
+    path, _ = await flow.page(uri)
+    body = {"categories": sorted(ALL), "language": "en"}
+    answered = await flow.browser.call("POST", f"/v1/me/grants/{path.rpartition('/')[2]}/approve", body)
+    assert told(answered, 200)["back"].startswith(f"{BACK}?code=")
+    assert (await flow.authorize(uri)).status_code == 400
+
+
+async def test_a_form_without_an_answer_is_no_answer(flow: Flow, owner):
+    path, page = await flow.page(await flow.pushed())
+    shown = page.text.split(code_flow.NOTICE)[1].split('"')[0]
+    assert (await flow.browser.send_form(path, notice_sha256=shown)).status_code == 422
+    assert await owner.fetchval("select state from consent_grant") == "requested"
+
+
+async def test_what_is_given_back_after_its_time_has_expired(flow: Flow, owner):
+    tokens = await flow.tokens()
+    await owner.execute("update consent_grant set expires_at = now()")
+    assert (await managed(flow, "DELETE", tokens["grant_id"], "grant_management_revoke")).status_code == 204
+    assert await owner.fetchval("select ended_code from consent_grant") == "expired"
+
+
+async def test_a_bureau_gives_back_what_it_relays(database, home, owner):
+    async with world.opened(database, home) as opened:
+        flow = await code_flow.begin(opened)
+        lender = flow.bank
+        bureau = await world.a_bank("bureau", world.PartnerKind.CREDIT_BUREAU)
+        await world.open_channel(bureau.partner, lender.partner)
+        flow.oauth = await code_flow.a_client(bureau)
+        asking = details(recipient=ids.public("ptn", lender.partner))
+        tokens = await flow.tokens(authorization_details=asking)
+        assert (
+            await managed(flow, "DELETE", tokens["grant_id"], "grant_management_revoke")
+        ).status_code == 204
+        row = await owner.fetchrow("select state, ended_code, bureau from consent_grant")
+        assert tuple(row) == ("ended", "relinquished", bureau.partner)

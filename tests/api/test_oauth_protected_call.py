@@ -19,6 +19,7 @@ from api.oauth.checks import proof as proofs
 from api.oauth.pipeline import CHECKS, Endpoint
 
 pytestmark = pytest.mark.usefixtures("ground")
+PROFILE, SUITE = "FAPI 2.0 Security Profile", "OpenID conformance suite"
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def refused(answer, code):
     assert code == "dpop_required" or f'error="{code}"' in challenge
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-1", "5.3.4-5", "5.4.1-1.2")
 @pytest.mark.spec("RFC 9449", "7.1")
 @pytest.mark.parametrize("alg", ALGORITHMS)
 async def test_a_bound_token_with_its_proof_is_the_client(http, partner, alg):
@@ -72,13 +74,16 @@ async def test_a_caller_has_the_scopes_of_its_token(http, client):
 
 
 @pytest.mark.spec("RFC 9449", "7.1")
+@pytest.mark.spec(SUITE, "access-token-type-header-case-sensitivity")
 @pytest.mark.parametrize("scheme", ["DPoP", "dpop", "DPOP"])
 async def test_the_scheme_is_case_insensitive(http, client, token, scheme):
     headers = client.call_headers("GET", CALL, token) | {"Authorization": f"{scheme} {token}"}
     assert (await http.get(CALL, headers=headers)).status_code == 200
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-5")
 @pytest.mark.spec("RFC 9449", "7.2")
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 @pytest.mark.parametrize(
     "authorization", ["Bearer {}", "{}", "DPoP", "DPoP ", "DPoP {} {}", "Basic YTpi", "DPoP a,b", "DPoP é"]
 )
@@ -88,7 +93,7 @@ async def test_other_ways_to_present_a_token_are_refused(http, client, token, au
     refused(await http.get(CALL, headers=headers), "dpop_required")
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.4")
+@pytest.mark.spec(PROFILE, "5.3.4-2")
 async def test_a_token_outside_the_header_does_not_count(http, client, token):
     headers = {"DPoP": client.proof("POST", CALL, token)}
     refused(await http.get(f"{CALL}?access_token={token}", headers=headers), "dpop_required")
@@ -124,6 +129,7 @@ async def test_the_makers_of_wrong_tokens_can_make_a_right_one(http, ground, cli
     assert (await present(http, client, full)).status_code == 200
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 @pytest.mark.spec("RFC 9068", "4")
 @pytest.mark.parametrize(
     "changes",
@@ -151,10 +157,12 @@ async def test_a_token_with_anything_wrong_is_refused(http, ground, client, chan
     refused(await present(http, client, our_token(ground, client, **changes)), "invalid_token")
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 async def test_a_token_of_another_signer_is_refused(http, ground, client):
     refused(await present(http, client, our_token(ground, client, key=new_key("ES256"))), "invalid_token")
 
 
+@pytest.mark.spec(PROFILE, "5.4.1-1.1", "5.4.1-1.3")
 @pytest.mark.spec("RFC 8725", "3.1")
 async def test_a_token_with_another_algorithm_is_refused(http, ground, client):
     head, body, _ = our_token(ground, client).split(".")
@@ -175,6 +183,7 @@ async def test_a_changed_token_is_refused_also_after_the_right_one_was_seen(http
     refused(await present(http, client, f"{head}.{changed}.{signature}"), "invalid_token")
 
 
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 async def test_a_token_that_was_seen_still_ends(http, ground, client):
     token = our_token(ground, client, exp=int(time.time()) + 2)
     assert (await present(http, client, token)).status_code == 200
@@ -191,12 +200,12 @@ async def test_the_memory_of_tokens_is_bounded(ground, client, monkeypatch):
     assert {claims.scope for claims in tokens.verified.values()} == {"s0", "s2"}
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.4")
+@pytest.mark.spec(PROFILE, "5.3.4-3")
 async def test_a_suspension_counts_at_once_and_can_be_lifted(http, owner, client, token):
     assert (await present(http, client, token)).status_code == 200
-    await owner.execute("update api_client set suspended_at = now()")
+    await owner.execute("update api_client set suspended_at = now(), suspended_by = 'worker:tests'")
     refused(await present(http, client, token), "invalid_token")
-    await owner.execute("update api_client set suspended_at = null")
+    await owner.execute("update api_client set suspended_at = null, suspended_by = null")
     assert (await present(http, client, token)).status_code == 200
 
 
@@ -214,7 +223,8 @@ async def test_a_scope_taken_away_counts_at_once(http, owner, client, token):
 # --- the proof
 
 
-@pytest.mark.spec("RFC 9449", "4.3")
+@pytest.mark.spec("RFC 9449", "4.3-9")
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 @pytest.mark.parametrize(
     "address",
     [
@@ -230,7 +240,8 @@ async def test_equal_addresses_are_equal(http, client, token, address):
     assert (await http.get("/call/é~?x=y", headers=headers)).status_code == 200
 
 
-@pytest.mark.spec("RFC 9449", "4.3")
+@pytest.mark.spec("RFC 9449", "4.3-9")
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 @pytest.mark.parametrize(
     "address",
     [
@@ -294,14 +305,20 @@ WRONG_PROOFS = {
 }
 
 
-@pytest.mark.spec("RFC 9449", "4.3")
+@pytest.mark.spec(PROFILE, "5.3.2.1-13", "5.3.4-5", "5.4.1-1.2", "5.4.1-1.3")
+@pytest.mark.spec(
+    "RFC 9449", "4.3-2", "4.3-3", "4.3-4", "4.3-5", "4.3-6", "4.3-7", "4.3-8", "4.3-11", "4.3-12"
+)
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 @pytest.mark.parametrize("make", WRONG_PROOFS.values(), ids=WRONG_PROOFS)
 async def test_wrong_proofs_are_refused(http, client, token, make):
     headers = {"Authorization": f"DPoP {token}", "DPoP": make(client, token)}
     refused(await http.get(CALL, headers=headers), "invalid_dpop_proof")
 
 
-@pytest.mark.spec("RFC 9449", "4.3")
+@pytest.mark.spec(PROFILE, "5.3.4-5")
+@pytest.mark.spec("RFC 9449", "4.3-1")
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 async def test_no_proof_and_two_proofs_are_refused(http, client, token):
     one = ("Authorization", f"DPoP {token}")
     refused(await http.get(CALL, headers=[one]), "invalid_dpop_proof")
@@ -309,7 +326,14 @@ async def test_no_proof_and_two_proofs_are_refused(http, client, token):
     refused(await http.get(CALL, headers=[one, *two]), "invalid_dpop_proof")
 
 
-@pytest.mark.spec("RFC 9449", "11.1")
+@pytest.mark.spec(PROFILE, "5.3.2.1-13")
+@pytest.mark.spec("RFC 9449", "4.2", "4.3-11", "11.1")
+@pytest.mark.spec(
+    SUITE,
+    "check-dpop-proof-nbf-exp",
+    "ensure-dpopproof-with-iat-10seconds-after-succeeds",
+    "ensure-dpopproof-with-iat-10seconds-before-succeeds",
+)
 @pytest.mark.parametrize("ahead", [-55, -10, 0, 10, 55])
 async def test_clocks_may_differ_a_little(http, client, token, ahead):
     now = int(time.time())
@@ -319,6 +343,7 @@ async def test_clocks_may_differ_a_little(http, client, token, ahead):
 
 
 @pytest.mark.spec("RFC 9449", "11.1")
+@pytest.mark.spec(SUITE, "dpop-negative-tests")
 async def test_a_proof_counts_once_however_many_arrive_together(http, client, token):
     headers = client.call_headers("GET", CALL, token)
     answers = await asyncio.gather(*(http.get(CALL, headers=headers) for _ in range(8)))

@@ -23,6 +23,7 @@ from compliance.act import open_act
 from compliance.refusals import Unacceptable
 
 pytestmark = pytest.mark.usefixtures("ground")
+PROFILE, SUITE = "FAPI 2.0 Security Profile", "OpenID conformance suite"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_ADDRESS = f"{ISSUER}/oauth/token"
 
@@ -52,7 +53,7 @@ def refused(answer, error, status):
 # --- what is granted
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.1")
+@pytest.mark.spec(PROFILE, "5.3.2.1-6", "5.4.1-1.2")
 @pytest.mark.parametrize("alg", ALGORITHMS)
 async def test_each_allowed_algorithm_gets_a_token(http, partner, alg):
     answer = await ask(http, await a_client(partner, alg))
@@ -66,8 +67,9 @@ async def test_each_allowed_algorithm_gets_a_token(http, partner, alg):
     assert answer.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-4", "5.3.2.1-5")
 @pytest.mark.spec("RFC 9068", "2.2")
-@pytest.mark.spec("RFC 9449", "6.1")
+@pytest.mark.spec("RFC 9449", "5", "6.1")
 async def test_the_token_is_bound_and_verifies_with_the_published_key(http, client):
     token = await a_token(http, client)
     published = (await http.get("/.well-known/jwks.json")).json()
@@ -87,6 +89,7 @@ async def test_the_token_is_bound_and_verifies_with_the_published_key(http, clie
     }
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-14")
 @pytest.mark.spec("RFC 6749", "3.3")
 async def test_a_client_can_ask_for_less_and_not_for_more(http, client):
     assert (await ask(http, client, scope="scores")).json()["scope"] == "scores"
@@ -118,7 +121,7 @@ async def test_parameters_in_the_address_are_ignored(http, client):
 # --- the assertion
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1")
+@pytest.mark.spec(PROFILE, "5.3.2.1-13")
 @pytest.mark.parametrize("ahead", [0, 8, 10])
 async def test_a_clock_a_little_ahead_is_accepted(http, client, ahead):
     now = int(time.time())
@@ -155,14 +158,25 @@ WRONG_CLAIMS = {
 }
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-8", "5.3.2.1-13")
 @pytest.mark.spec("RFC 7523", "3")
+@pytest.mark.spec(
+    SUITE,
+    "ensure-client-assertion-with-exp-is-5-minutes-in-past-fails",
+    "ensure-client-assertion-with-no-sub-fails",
+    "ensure-client-assertion-with-wrong-aud-fails",
+    "ensure-invalid-client-assertions-fail",
+)
 @pytest.mark.parametrize("changes", WRONG_CLAIMS.values(), ids=WRONG_CLAIMS)
 async def test_wrong_claims_do_not_authenticate(http, client, changes):
     wrong = client.assertion(**changes(int(time.time())))
     refused(await ask(http, client, client_assertion=wrong), "invalid_client", 401)
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.1")
+@pytest.mark.spec(PROFILE, "5.4.1-1.2", "5.4.1-1.3")
+@pytest.mark.spec(
+    SUITE, "ensure-invalid-client-assertions-fail", "ensure-signed-client-assertion-with-RS256-fails"
+)
 @pytest.mark.parametrize("alg", ["RS256", "PS384", "HS256", "ES384", "none", "", "x"])
 async def test_other_algorithms_do_not_authenticate(http, partner, alg):
     client = await a_client(partner, "PS256")
@@ -176,6 +190,7 @@ async def test_other_algorithms_do_not_authenticate(http, partner, alg):
     assert "algorithm" in answer.json()["error_description"]
 
 
+@pytest.mark.spec(PROFILE, "5.4.1-1.1")
 @pytest.mark.spec("RFC 8725", "3.1")
 async def test_the_algorithm_must_fit_the_registered_key(http, partner):
     client = await a_client(partner, "ES256")
@@ -184,6 +199,7 @@ async def test_the_algorithm_must_fit_the_registered_key(http, partner):
     refused(await ask(http, client, client_assertion=made), "invalid_client", 401)
 
 
+@pytest.mark.spec(SUITE, "ensure-client-id-in-token-endpoint", "ensure-invalid-client-assertions-fail")
 async def test_another_key_does_not_authenticate(http, client):
     made = client.assertion(key=new_key("ES256"))
     refused(await ask(http, client, client_assertion=made), "invalid_client", 401)
@@ -244,6 +260,13 @@ async def test_ids_of_one_client_do_not_use_up_those_of_another(http, partner, c
     await a_token(http, other, client_assertion=other.assertion(jti="same"))
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-3", "5.3.2.1-6")
+@pytest.mark.spec(
+    SUITE,
+    "ensure-client-assertion-in-token-endpoint",
+    "ensure-client-id-in-token-endpoint",
+    "ensure-invalid-client-assertions-fail",
+)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -258,6 +281,7 @@ async def test_there_is_no_other_way_to_authenticate(http, client, changes):
     refused(await ask(http, client, **changes), "invalid_client", 401)
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-6")
 async def test_basic_authentication_is_refused(http, client):
     headers = {"DPoP": client.proof("POST", client.token_address), "Authorization": "Basic YTpi"}
     answer = await http.post("/oauth/token", data=client.form(), headers=headers)
@@ -265,21 +289,23 @@ async def test_basic_authentication_is_refused(http, client):
 
 
 async def test_a_suspended_client_gets_no_token(http, owner, client):
-    await owner.execute("update api_client set suspended_at = now()")
+    await owner.execute("update api_client set suspended_at = now(), suspended_by = 'worker:tests'")
     refused(await ask(http, client), "invalid_client", 401)
-    await owner.execute("update api_client set suspended_at = null")
+    await owner.execute("update api_client set suspended_at = null, suspended_by = null")
     assert (await ask(http, client)).status_code == 200
 
 
 # --- the proof
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-4")
 @pytest.mark.spec("RFC 9449", "5")
+@pytest.mark.spec(SUITE, "ensure-holder-of-key-required")
 async def test_a_token_needs_a_proof(http, client):
     refused(await http.post("/oauth/token", data=client.form()), "invalid_dpop_proof", 400)
 
 
-@pytest.mark.spec("RFC 9449", "4.3")
+@pytest.mark.spec("RFC 9449", "4.3-1")
 async def test_two_proofs_are_none(http, client):
     headers = [("DPoP", client.proof("POST", client.token_address)) for _ in range(2)]
     refused(await http.post("/oauth/token", data=client.form(), headers=headers), "invalid_dpop_proof", 400)
@@ -396,7 +422,10 @@ async def test_spent_ids_are_forgotten_when_they_are_too_old_to_count(http, owne
     assert await owner.fetchval("select count(*) from api_spent") == 1
 
 
+@pytest.mark.spec(PROFILE, "5.3.2.1-1")
 @pytest.mark.spec("RFC 8414", "2")
+@pytest.mark.spec("RFC 9449", "5.1")
+@pytest.mark.spec(SUITE, "discovery-end-point-verification")
 async def test_the_metadata_describe_the_server(http):
     answer = await http.get("/.well-known/oauth-authorization-server")
     described = answer.json()
@@ -490,7 +519,7 @@ UNUSABLE_KEYS = {
 }
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.1")
+@pytest.mark.spec(PROFILE, "5.4.1-2", "5.4.1-3")
 @pytest.mark.parametrize("key", UNUSABLE_KEYS.values(), ids=UNUSABLE_KEYS)
 async def test_weak_and_odd_keys_are_not_registered(partner, key):
     with pytest.raises(Unacceptable) as refusal:
@@ -498,6 +527,7 @@ async def test_weak_and_odd_keys_are_not_registered(partner, key):
     assert [f.pointer for f in refusal.value.faults] == ["/jwks/keys/1"]
 
 
+@pytest.mark.spec(PROFILE, "5.4.2-3")
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [

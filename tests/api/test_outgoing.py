@@ -167,6 +167,7 @@ async def test_a_name_that_leads_inside_is_not_called(names, found):
     assert await refused(f"https://{NAME}/") == "the host is not on the public internet"
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-1")
 @pytest.mark.parametrize(
     "url",
     [
@@ -223,6 +224,7 @@ def tls_for(name: str, authority, folder) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-5")
 async def test_the_certificate_must_be_of_the_name(names, authority, tmp_path):
     context = tls_for(NAME, authority, tmp_path)
     shown: list[str | None] = []
@@ -236,6 +238,7 @@ async def test_the_certificate_must_be_of_the_name(names, authority, tmp_path):
         assert len(here.requests) == 1
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-5")
 async def test_an_authority_that_we_do_not_know_vouches_for_nobody(names, authority, tmp_path):
     other = identities.certify("CN=ca", authority=True)
     async with host(answer(), tls_for(NAME, other, tmp_path)) as here:

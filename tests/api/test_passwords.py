@@ -239,6 +239,7 @@ ELSEWHERE = [
 ]
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1-7")
 @pytest.mark.parametrize("carried", ELSEWHERE, ids=str)
 async def test_nothing_else_leads_anywhere(here, carried):
     await named()

@@ -60,6 +60,7 @@ def test_a_resumed_connection_is_still_the_clients(front, version):
         assert f'"thumbprint":"{ISSUED.thumbprint}"'.encode() in answer
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-1", "5.2.1-2")
 @pytest.mark.spec("RFC 9325", "3.1.1")
 def test_old_tls_is_refused(front):
     context = front.tls()

@@ -137,6 +137,7 @@ async def test_a_failure_is_logged_without_the_address(there, capsys):
 # --- what counts of a set
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.2-2")
 @pytest.mark.spec("RFC 7517", "5")
 def test_what_we_do_not_use_is_passed_over():
     document = {
@@ -155,7 +156,7 @@ def test_what_we_do_not_use_is_passed_over():
     assert {kid: key.alg for kid, key in found.items()} == {EC.kid: "ES256", RSA.kid: "PS256"}
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.1")
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.4.2-3")
 @pytest.mark.parametrize(
     "document",
     [

@@ -43,7 +43,13 @@ async def test_the_cookie_is_bound_to_the_host_and_hidden_from_scripts(here):
 async def test_no_token_is_stored_and_none_from_outside_is_adopted(here, owner):
     (person,) = await world.persons(1)
     link = await link_for(here, person)
-    answer = await here.http.get(f"/sign-in/{link}", headers={"Cookie": "__Host-xinqiao=chosen-by-somebody"})
+    cookie = {"Cookie": "__Host-xinqiao=chosen-by-somebody", "Origin": world.ISSUER}
+    asked = await here.http.get(f"/sign-in/{link}", headers=cookie)
+    assert (asked.status_code, "set-cookie" in asked.headers) == (
+        200,
+        False,
+    )  # nobody is made somebody else unasked
+    answer = await here.http.post(f"/sign-in/{link}", headers=cookie)
     token = answer.headers["set-cookie"].split("=", 1)[1].split(";")[0]
     assert token not in (link, "chosen-by-somebody")
     stored = await owner.fetchval("select token_hash from api_session")
@@ -104,9 +110,11 @@ async def test_signing_in_ends_the_session_before_it(here):
     person, other = await world.persons(2)
     browser, elsewhere = await here.browser(person), await here.browser(person)
     link = await link_for(here, other)
-    told(await here.http.get("/sign-in/none", headers={"Cookie": browser.cookie}), 410)
+    headers = {"Cookie": browser.cookie, "Origin": world.ISSUER}
+    assert (await here.http.get(f"/sign-in/{link}", headers=headers)).status_code == 200
+    told(await here.http.post("/sign-in/none", headers=headers), 410)
     told(await browser.call("GET", "/v1/me/grants"), 200)  # a link that is spent ends nothing
-    assert (await here.http.get(f"/sign-in/{link}", headers={"Cookie": browser.cookie})).status_code == 303
+    assert (await here.http.post(f"/sign-in/{link}", headers=headers)).status_code == 303
     told(await browser.call("GET", "/v1/me/grants"), 401)
     told(await elsewhere.call("GET", "/v1/me/grants"), 200)
 

@@ -35,6 +35,7 @@ def test_the_log_is_named_after_the_issuer():
     assert settings.https
 
 
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-1", "5.4.2-1")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -30,6 +30,8 @@ from consent.tables import GrantRow
 pytestmark = pytest.mark.usefixtures("ground")
 TODAY = datetime.now(UTC).date()
 WIDEST = grants.TEMPLATES[SCORING]
+PAST_THE_WALL = "set session_replication_role = replica"
+"""What is over stays as it is written: a test that moves it in time goes past the trigger."""
 SHOPPING = frozenset({Category.SHOPPING})
 
 
@@ -163,6 +165,7 @@ async def test_a_no_is_respected_for_90_days(owner):
     # A request that names nobody cannot be held back, so the yes is.
     await refuses(world.said_yes(person, await world.asked(bank, Purpose.PORTRAIT)), AskedTooSoon)
     await world.asked(bank, Purpose.INCOME_ESTIMATE, user=person.user)
+    await owner.execute(PAST_THE_WALL)
     await owner.execute(
         "update consent_grant set requested_at = now() - interval '91 days' where id = $1", no.id
     )

@@ -8,9 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,6 +37,8 @@ class Installation:
     home: Path
     database: Database
     issuer: str = ISSUER
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Other settings of its processes."""
 
     @property
     def settings(self) -> Settings:
@@ -51,6 +53,7 @@ class Installation:
             XINQIAO_ISSUER=self.issuer,
             XINQIAO_DATABASE_URL=_url(self.database, self.database.user, self.database.password),
             XINQIAO_DATABASE_OWNER_URL=_url(self.database, owner, password),
+            **self.more,
         )
 
     async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,11 +118,13 @@ class Server(World):
 
 
 @asynccontextmanager
-async def installation(database: Database, home: Path, issuer: str = ISSUER) -> AsyncIterator[Installation]:
+async def installation(
+    database: Database, home: Path, issuer: str = ISSUER, **more: str
+) -> AsyncIterator[Installation]:
     """An installation with a key store of its own, open in this process too."""
     mine = replace(database, key_store_name=f"{database.name}_keys")  # as the URLs have it
     await databases.prepare(mine)
-    made = Installation(home, mine, issuer)
+    made = Installation(home, mine, issuer, more)
     try:
         async with databases.opened(mine, home, made.settings.origin):
             yield made

@@ -64,6 +64,14 @@ class Seeds:
                 "redirect_uris": ["https://alpha.example/back"],
                 "jwks": OAuthClient("another-client", world.ISSUER).jwks(),
             },
+            "POST /v1/clients": {
+                "client_id": "one-more-client",
+                "scopes": ["scores"],
+                "purposes": ["credit_assessment"],
+                "redirect_uris": ["https://alpha.example/back"],
+                "jwks": OAuthClient("one-more-client", world.ISSUER).jwks(),
+            },
+            "PUT /v1/clients/{client_id:str}/jwks": {"jwks": OAuthClient("x", world.ISSUER).jwks()},
             "POST /v1/scores": {
                 "user": self.named["user"],
                 "purpose": "credit_assessment",
@@ -138,7 +146,7 @@ async def planted(here: World) -> Seeds:
         "referral_id": ids.public("ref", picked.referral.id),
         "fact_id": ids.public("fct", score.fact),
         "user": await world.pseudonym_of(person, bank.client),
-        "client_id": (await oauth_app.a_client(other.client.partner)).client_id,
+        "client_id": (await oauth_app.a_client(bank.client.partner)).client_id,
     }
     return Seeds(
         here=here,

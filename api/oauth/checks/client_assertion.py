@@ -16,6 +16,10 @@ from compliance.refusals import Refusal
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME_SECONDS = 300
 LONGEST_ID = 256
+KINDS = ("", "jwt", "client-authentication+jwt")
+"""RFC 7523 section 3, and the kind that a draft gives it. A proof of possession is no assertion."""
+NO_KEY = "no single key of its client fits its kid and alg"
+"""Also where there is no such client: which ones there are is not told."""
 
 
 class InvalidClient(Refusal):
@@ -46,6 +50,7 @@ async def verify(attempt: Attempt) -> Client:
         raise InvalidClient(f"a client_assertion of type {ASSERTION_TYPE} is needed")
     try:
         signed = signatures.read(form["client_assertion"], CLAIMS)
+        _check_kind(signed)
         _check_claims(signed.claims, attempt)
         client = await _client(signed, attempt)
         signatures.verify(signed, _key(client, signed))
@@ -53,6 +58,11 @@ async def verify(attempt: Attempt) -> Client:
         raise InvalidClient(f"the assertion cannot be used: {why}") from why
     attempt.single_uses.append(_single_use(signed.claims))
     return client
+
+
+def _check_kind(signed: Signed[Assertion]) -> None:
+    if signed.header.typ.lower() not in KINDS:
+        raise Unusable("its typ is another kind of statement's")
 
 
 def _check_claims(claims: Assertion, attempt: Attempt) -> None:
@@ -74,8 +84,9 @@ def _check_claims(claims: Assertion, attempt: Attempt) -> None:
 async def _client(signed: Signed[Assertion], attempt: Attempt) -> Client:
     loopback = attempt.settings.installation != "production"
     found = await clients.find(signed.claims.iss, signed.header.kid, loopback=loopback)
+    attempt.remembered = found
     if found is None:
-        raise Unusable("its client is unknown")
+        raise Unusable(NO_KEY)
     if found.method != "private_key_jwt":
         raise Unusable("its client is registered with a certificate")
     return found
@@ -86,7 +97,7 @@ def _key(client: Client, signed: Signed[Assertion]) -> PublicKey:
     alg, kid = signatures.current_name(signed.header.alg), signed.header.kid
     fitting = [key for name, key in client.keys.items() if key.alg == alg and kid in (None, name)]
     if len(fitting) != 1:
-        raise Unusable("no single key of the client fits its kid and alg")
+        raise Unusable(NO_KEY)
     return fitting[0]
 
 

@@ -22,7 +22,7 @@ async def verify(attempt: Attempt) -> None:
         client = await _by_certificate(attempt, form["client_id"])
     else:
         raise InvalidClient(f"a client_assertion of type {client_assertion.ASSERTION_TYPE} is needed")
-    attempt.client, attempt.client_id, attempt.client_version = client, client.client_id, client.version
+    attempt.client, attempt.client_id = client, client.client_id
 
 
 async def admit(attempt: Attempt) -> None:
@@ -35,6 +35,7 @@ async def admit(attempt: Attempt) -> None:
 
 async def _by_certificate(attempt: Attempt, client_id: str) -> Client:
     client, presented = await clients.find(client_id), attempt.certificate
+    attempt.remembered = client
     if client is None or presented is None:
         raise InvalidClient("the client is unknown")
     if client.method == BY_AUTHORITY and client.tls_subject:

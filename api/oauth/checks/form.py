@@ -31,7 +31,7 @@ async def read(attempt: Attempt) -> None:
     if not all(text.isascii() and text.isprintable() for pair in pairs for text in pair):
         raise InvalidRequest("a parameter holds characters that are not allowed")
     # RFC 6749 section 3.2: a parameter without a value counts as left out.
-    attempt.form = {name: value for name, value in pairs if value}
+    attempt.form = {name: value for name, value in pairs if value.strip()}
 
 
 async def grant_type(attempt: Attempt) -> None:

@@ -21,11 +21,12 @@ async def spend(attempt: Attempt) -> None:
     commit nothing is spent and nothing was done. Raises `ClientChanged` if the client is not as it was remembered.
     """
     once, token = attempt.single_uses, attempt.token
+    known = attempt.remembered.version if attempt.remembered else None
     rows = await upkeep_statement(
         ADMIT,
         [
             attempt.client_id,
-            attempt.client_version,
+            known,
             [use.key for use in once],
             [use.until for use in once],
             token.key if token else None,
@@ -35,8 +36,9 @@ async def spend(attempt: Attempt) -> None:
     if not rows:
         raise InvalidToken("the client is unknown")
     row = rows[0]
-    if attempt.client_version not in (None, row["version"]):
+    if known not in (None, row["version"]):
         raise ClientChanged
+    attempt.remembered = None
     for use in once:
         if use.key not in row["fresh"]:
             raise use.reused
