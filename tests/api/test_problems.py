@@ -1,6 +1,7 @@
 """Problem documents: one shape for every no, and nothing of what went wrong inside."""
 
 import json
+from pathlib import Path
 
 import httpx2
 import msgspec
@@ -8,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from litestar import Litestar, get, post
+from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from api import problems, telemetry
+from api.settings import Settings
 from compliance.refusals import Fault, Refusal
 from compliance.replies import Replayed, Reply
+from compliance.vocabulary import OFFERED
 
 SECRET = "canary-secret"
 
@@ -54,7 +58,12 @@ async def read(data: JSONBody[Outer]) -> None:
 
 @pytest.fixture
 async def http():
-    app = Litestar([bug, refused, replayed, read], exception_handlers=problems.HANDLERS, openapi_config=None)
+    app = Litestar(
+        [bug, refused, replayed, read],
+        exception_handlers=problems.HANDLERS,
+        openapi_config=None,
+        state=State({"settings": Settings(Path(), "development", "https://xinqiao.example", None, OFFERED)}),
+    )
     app.asgi_handler = telemetry.Telemetry(app.asgi_handler)
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -85,7 +94,8 @@ async def test_a_refusal_is_told_with_its_faults(http):
 @pytest.mark.parametrize("status", [401, 403])
 async def test_who_is_not_let_in_is_told_how(http, status):
     answer = await http.get(f"/refused/{status}")
-    assert answer.headers["www-authenticate"] == 'DPoP error="declined"'
+    described = "https://xinqiao.example/.well-known/oauth-protected-resource"
+    assert answer.headers["www-authenticate"] == f'DPoP error="declined", resource_metadata="{described}"'
 
 
 async def test_a_bug_is_told_without_its_message(http, capsys):
