@@ -26,11 +26,13 @@ from api.v1 import (
     products,
     referrals,
     scores,
+    withdrawals,
 )
 from api.web import (
     ask,
     authorize,
     console,
+    extend,
     failures,
     loans,
     own_grants,
@@ -48,6 +50,7 @@ from compliance.database import Database
 
 NOUNS = {
     "Consent": grants,
+    "Withdrawals": withdrawals,
     "Scores": scores,
     "Products": products,
     "Lists": prescreens,
@@ -70,6 +73,7 @@ PAGES = (
     me_pages,
     ask,
     own_grants,
+    extend,
     own_scores,
     loans,
     console,

@@ -14,7 +14,7 @@ from compliance import sequencer
 from compliance.act import open_act, open_upkeep
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
-from consent import grants
+from consent import effects, grants
 from partners import delivery, prescreens
 from partners.connectors import registry as connectors
 
@@ -23,6 +23,8 @@ REST_AFTER_ERROR_SECONDS = 2.0
 PURGE_EVERY_SECONDS = 60.0
 EXPIRY_EVERY_SECONDS = 5.0
 EXPIRED_AT_ONCE = 100
+OVERDUE_EVERY_SECONDS = 60.0
+OVERDUE_AT_ONCE = 100
 DELIVERIES_AT_ONCE = 10
 LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
 
@@ -62,6 +64,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("lists", make_list),
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
+        Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
 
@@ -115,6 +118,16 @@ async def end_expired() -> bool:
         return False
     async with open_act(CLERK, None) as act:
         return await grants.end_expired(act, EXPIRED_AT_ONCE) > 0
+
+
+async def escalate_overdue() -> bool:
+    """Record which recipients did not confirm or delete in time."""
+    async with open_upkeep(CLERK) as upkeep:
+        overdue = await effects.any_overdue(upkeep)
+    if not overdue:
+        return False
+    async with open_act(CLERK, None) as act:
+        return await effects.escalate_overdue(act, OVERDUE_AT_ONCE) > 0
 
 
 async def purge() -> bool:

@@ -18,7 +18,9 @@ from consent.permits import BUSINESS_ZONE, OwnPermit, StaffPermit
 PAGE_MAX = 50
 COLUMNS = "f.id, f.kind, f.recorded_at, f.partner, f.person, f.grant_id, f.purpose, f.principal"
 ONE = "select {columns}, f.sealed from compliance_fact f where f.id = $1"
-BY_OTHERS = "f.principal <> 'person' and f.kind not in ('link_made', 'grant_requested')"
+BY_OTHERS = (
+    "f.principal <> 'person' and f.kind not in ('link_made', 'grant_requested', 'grant_extension_requested')"
+)
 MINE = """
 select {columns} from compliance_fact f
 where f.person = $1 and {whose} and ($2::uuid is null or f.grant_id = $2)

@@ -1,5 +1,6 @@
 """Signed consent receipts that anybody can verify with the published key (shape of ISO/IEC TS 27560:2023)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from compliance import ids
@@ -7,7 +8,7 @@ from compliance.act import Act, View
 from compliance.database import ground
 from compliance.vocabulary import OPERATOR, GrantId, PartnerId
 from consent import endings
-from consent.tables import GrantRow, ReceiptRow
+from consent.tables import ExtensionRow, GrantRow, ReceiptRow
 
 SCHEMA = "https://w3id.org/dpv/schema/27560-2023"
 TYPE = "consent-receipt+jwt"
@@ -22,9 +23,13 @@ endings.keep(
 async def issue(act: Act, grant: GrantRow, *, subject: str) -> str:
     """Sign and keep a receipt of a grant's state now; `subject` is what the recipient knows the person by.
 
+    Lists every extension that was given, so that the newest receipt alone tells until when, and by how many yeses.
+
     Compact JWS, ES256, `typ` consent-receipt+jwt, key in the JWKS.
     """
-    signed = ground().keyring.sign(TYPE, record(grant, subject, act.now))
+    given = ExtensionRow.filter(grant_id=grant.id, answer="yes").using_db(act.db)
+    claims = record(grant, subject, act.now, await given.order_by("answered_at"))
+    signed = ground().keyring.sign(TYPE, claims)
     await ReceiptRow.create(
         grant_id=grant.id,
         user_id=grant.user_id,
@@ -41,11 +46,14 @@ async def newest(at: Act | View, grant: GrantId) -> ReceiptRow | None:
     return await ReceiptRow.filter(grant_id=grant).using_db(at.db).order_by("-issued_at").first()
 
 
-def record(grant: GrantRow, subject: str, at: datetime) -> dict[str, object]:
+def record(
+    grant: GrantRow, subject: str, at: datetime, extensions: Sequence[ExtensionRow]
+) -> dict[str, object]:
     """The consent record: header, notice, processing, parties and the events so far, times in RFC 3339."""
     events = [{"type": "consent_requested", "time": _when(grant.requested_at), "by": "recipient"}]
     if grant.given_at:
         events.append({"type": "consent_given", "time": _when(grant.given_at), "by": "data_subject"})
+    events += [_extended(extension) for extension in extensions]
     if grant.ended_at:
         events.append(
             {"type": f"consent_{grant.ended_code}", "time": _when(grant.ended_at), "by": str(grant.ended_by)}
@@ -79,6 +87,20 @@ def record(grant: GrantRow, subject: str, at: datetime) -> dict[str, object]:
         "state": grant.state,
         "fictional": grant.fictional,
         "events": events,
+    }
+
+
+def _extended(extension: ExtensionRow) -> dict[str, str]:
+    """A yes to a longer period: when, asked for by whom, to which end, having read which text."""
+    if extension.answered_at is None or extension.to_expires_at is None:
+        raise ValueError("only an extension that was given is part of a receipt")
+    return {
+        "type": "consent_extended",
+        "time": _when(extension.answered_at),
+        "by": "data_subject",
+        "asked_by": "recipient" if extension.asked_by == "partner" else "data_subject",
+        "expires_at": _when(extension.to_expires_at),
+        "notice_sha256": str(extension.notice_sha256),
     }
 
 

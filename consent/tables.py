@@ -1,4 +1,4 @@
-"""The tables of consent: people, pseudonyms, notices, grants, receipts."""
+"""The tables of consent: people, pseudonyms, notices, grants, extensions, receipts."""
 
 from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
@@ -60,11 +60,36 @@ class GrantRow(Model):
     requested_at = fields.DatetimeField()
     given_at = fields.DatetimeField(null=True)
     expires_at = fields.DatetimeField(null=True)
+    extensions = fields.IntField(default=0)
+    extended_at = fields.DatetimeField(null=True)
     evidence: fields.Field[dict[str, str] | None] = fields.JSONField(null=True)
     fictional = fields.BooleanField(default=False)
 
     class Meta:
         table = "consent_grant"
+
+
+class ExtensionRow(Model):
+    """One request or wish that a grant goes on, and its answer."""
+
+    id = fields.UUIDField(primary_key=True)
+    grant_id = fields.UUIDField()
+    user_id = fields.UUIDField()
+    recipient = fields.UUIDField()
+    asked_at = fields.DatetimeField()
+    asked_by = fields.TextField()
+    period_days = fields.IntField()
+    answered_at = fields.DatetimeField(null=True)
+    answer = fields.TextField(null=True)
+    from_expires_at = fields.DatetimeField(null=True)
+    to_expires_at = fields.DatetimeField(null=True)
+    notice_version = fields.IntField(null=True)
+    notice_sha256 = fields.TextField(null=True)
+    language = fields.TextField(null=True)
+    evidence: fields.Field[dict[str, str] | None] = fields.JSONField(null=True)
+
+    class Meta:
+        table = "consent_extension"
 
 
 class ReceiptRow(Model):

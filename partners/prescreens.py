@@ -51,6 +51,16 @@ with lines as (
 )
 select * from lines order by id
 """
+RECALL = """
+with gone as (
+    update partners_entry set recalled_at = $2, recall_reason = $3 where grant_id = $1 and recalled_at is null
+    returning id, prescreen, partner
+), noted as (
+    insert into partners_recall (entry, prescreen, partner, reason, recalled_at)
+    select id, prescreen, partner, $3, $2 from gone
+)
+select id as entry from gone
+"""
 RECALLED = """
 select r.entry, r.reason, (r.recalled_at at time zone $5)::date as recalled_on,
        r.transaction::text as transaction, r.seq
@@ -305,18 +315,13 @@ async def recalls(
 
 @on_grant_ended("partners_entry")
 async def recall_entries(act: Act, ended: Ended) -> None:
-    """Take the person back off every list that rested on the grant, in the act that ends it."""
-    rows = await act.db.execute_query_dict(
-        """update partners_entry set recalled_at = $2, recall_reason = $3
-           where grant_id = $1 and recalled_at is null returning id, prescreen, partner""",
-        [ended.grant, act.now, ended.code],
-    )
-    for row in rows:
-        await act.db.execute_query(
-            "insert into partners_recall (entry, prescreen, partner, reason, recalled_at) values ($1, $2, $3, $4, $5)",
-            [row["id"], row["prescreen"], row["partner"], ended.code, act.now],
-        )
-        what: dict[str, Json] = {"entry": ids.public("ent", row["id"]), "reason": ended.code}
-        act.record(
-            "entry_recalled", what, person=ended.user, grant=ended.grant, partner=PartnerId(row["partner"])
-        )
+    """Take the person back off every list that rested on the grant, in the act that ends it.
+
+    One statement and one fact however many lists there are: stopping must stay light. The lists are all the recipient's.
+    """
+    rows = await act.db.execute_query_dict(RECALL, [ended.grant, act.now, ended.code])
+    if not rows:
+        return
+    recalled: list[Json] = [ids.public("ent", row["entry"]) for row in rows]
+    what: dict[str, Json] = {"entries": recalled, "reason": ended.code}
+    act.record("entries_recalled", what, person=ended.user, grant=ended.grant, partner=ended.recipient)

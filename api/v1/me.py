@@ -1,6 +1,6 @@
 """/v1/me: a person's own consents, the JSON twin of the pages."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post
@@ -12,7 +12,7 @@ from api.v1.wire import Page, when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import Category, GrantId, Language, PartnerId
-from consent import grants, life, objections, receipts
+from consent import extensions, grants, life, objections, receipts
 from consent.grants import RejectionReason
 from consent.tables import GrantRow
 
@@ -38,6 +38,9 @@ class OwnGrant(msgspec.Struct, frozen=True, omit_defaults=True):
     bureau: str | None = None
     given_at: str | None = None
     expires_at: str | None = None
+    extensions: int = 0
+    """How often you let it go on."""
+    extended_at: str | None = None
     ended_code: str | None = None
     ended_at: str | None = None
     receipt: str | None = None
@@ -50,6 +53,15 @@ class Rejection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """Your no; a reason only if you care to give one."""
 
     reason: RejectionReason | None = None
+
+
+class ExtensionAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Your yes or no to a longer period; `period_days` only where nobody asked and the wish is your own."""
+
+    answer: Literal["yes", "no"]
+    language: Language
+    period_days: Annotated[int, msgspec.Meta(ge=1, le=365)] | None = None
+    notice_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class Switched(msgspec.Struct, frozen=True):
@@ -132,6 +144,21 @@ async def resume_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response
         return answered(act, view(act, row), 200)
 
 
+@post("/v1/me/grants/{grant_id:str}/extension", opt=person(), status_code=200, summary="Extend a consent")
+async def extend_grant(
+    request: AnyRequest, grant_id: FromPath[str], data: JSONBody[ExtensionAnswer]
+) -> Response[bytes]:
+    """Let a consent go on, as asked or of your own accord, or say no; a yes answers with your new receipt."""
+    async with request_act(request) as act:
+        grant = GrantId(ids.private("gnt", grant_id))
+        if data.answer == "no":
+            return answered(act, view(act, await extensions.reject(act, grant)), 200)
+        row, receipt = await extensions.agree(
+            act, grant, data.language, period_days=data.period_days, shown=data.notice_sha256
+        )
+        return answered(act, view(act, row, receipt), 200)
+
+
 @post("/v1/me/pause", opt=person(), status_code=200, summary="Pause everything")
 async def pause_everything(request: AnyRequest) -> Response[bytes]:
     """Stop every use of your data at once, until you resume."""
@@ -168,6 +195,8 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | 
         bureau=receipts.party(PartnerId(row.bureau)) if row.bureau else None,
         given_at=when(row.given_at) if row.given_at else None,
         expires_at=when(row.expires_at) if row.expires_at else None,
+        extensions=row.extensions,
+        extended_at=when(row.extended_at) if row.extended_at else None,
         ended_code=code,
         ended_at=when(row.ended_at) if row.ended_at else None,
         receipt=receipt,
@@ -183,6 +212,7 @@ routes = [
     reject_grant,
     pause_grant,
     resume_grant,
+    extend_grant,
     pause_everything,
     resume_everything,
     withdraw_grant,

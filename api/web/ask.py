@@ -10,12 +10,9 @@ from api import answers
 from api.access import AnyRequest, person, person_of, request_act, request_view
 from api.oauth import authorizations
 from api.web import forms, me, notice, page
-from api.web.notice import Asked
-from api.web.texts import Names, Words
 from compliance import ids
-from compliance.vocabulary import SENSITIVE, Category, GrantId, PartnerId, Purpose
+from compliance.vocabulary import SENSITIVE, Category, GrantId, Purpose
 from consent import grants, life, notices
-from consent.tables import GrantRow
 
 
 @get("/ask/{grant_id:str}", opt=person(), include_in_schema=False)
@@ -48,7 +45,7 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
             sensitive=[c for c in row.asked if Category(c) in SENSITIVE],
             until=view.now + timedelta(days=row.period_days),
             notice=notices.current(Purpose(row.purpose), words.language),
-            text=notice.text(_asked(row, words, names), words),
+            text=notice.text(notice.of_grant(row, row.asked, row.period_days, words, names), words),
         )
 
 
@@ -69,17 +66,6 @@ async def answer(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
         else:
             answered = await answers.say_no(act, grant, forms.reason(form), issuer=issuer)
     return page.go(request, answered.back or f"/ask/{grant_id}")
-
-
-def _asked(row: GrantRow, words: Words, names: Names) -> Asked:
-    return Asked(
-        purpose=Purpose(row.purpose),
-        recipient=words.party(PartnerId(row.recipient), names),
-        bureau=words.party(PartnerId(row.bureau), names) if row.bureau else None,
-        categories=row.asked,
-        period_days=row.period_days,
-        data_life_days=row.data_life_days,
-    )
 
 
 routes = [ask, answer]

@@ -12,7 +12,7 @@ from api.web.texts import Names
 from compliance import evidence, ids
 from compliance.act import Act, View
 from compliance.vocabulary import FactId, PartnerId
-from consent import access_log, grants, life, objections, permits
+from consent import access_log, effects, extensions, grants, life, objections, permits
 from consent.access_log import Entry
 from consent.life import ASK_LAPSES_AFTER
 from consent.tables import GrantRow
@@ -33,7 +33,11 @@ async def home(request: AnyRequest) -> Response[str]:
             request,
             "me.html",
             cards=[card(view, row) for row in rows],
+            effects=await effects.unsettled(view, user),
+            now=view.now,
+            public=ids.public,
             uses=await access_log.uses(view, user),
+            extend_until=await extensions.waiting(view, user),
             names=await names(view, rows, used),
             log=await checked(view, used),
             objects=await objections.objects(view),
@@ -113,11 +117,19 @@ async def pause_everything(request: AnyRequest) -> Redirect:
 
 @get("/me/stopped", opt=person(), include_in_schema=False)
 async def stopped(request: AnyRequest) -> Response[str]:
-    """When everything stopped."""
+    """When everything stopped, and how far each recipient is."""
+    user = person_of(request).user
     async with request_view(request) as view:
-        rows = await grants.mine(view, person_of(request).user)
-    ends = [row.ended_at for row in rows if row.ended_at and row.ended_code == "withdrawn"]
-    return page.show(request, "stopped.html", at=max(ends, default=None))
+        rows = await grants.mine(view, user)
+        ends = [row.ended_at for row in rows if row.ended_at and row.ended_code == "withdrawn"]
+        return page.show(
+            request,
+            "stopped.html",
+            at=max(ends, default=None),
+            effects=await effects.unsettled(view, user),
+            names=await names(view, rows, []),
+            now=view.now,
+        )
 
 
 def card(at: Act | View, row: GrantRow) -> dict[str, object]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from api.web import prose
 from api.web.prose import Block
-from api.web.texts import Words
-from compliance.vocabulary import SENSITIVE, Category, Purpose
+from api.web.texts import Names, Words
+from compliance.vocabulary import SENSITIVE, Category, PartnerId, Purpose
 from consent import grants, notices
 from consent.notices import Filling
+from consent.tables import GrantRow
 
 DECLARED = [str(Category.DECLARED)]
 
@@ -29,6 +30,18 @@ def referral_to(recipient: str) -> Asked:
     bounds = grants.TEMPLATES[Purpose.LOAN_REFERRAL]
     days, life = bounds.period_days_max, bounds.data_life_days_max
     return Asked(Purpose.LOAN_REFERRAL, recipient, None, DECLARED, days, life)
+
+
+def of_grant(row: GrantRow, categories: list[str], period_days: int, words: Words, names: Names) -> Asked:
+    """What a grant says that a person is asked for: all of it, or (to go on) what they chose before."""
+    return Asked(
+        purpose=Purpose(row.purpose),
+        recipient=words.party(PartnerId(row.recipient), names),
+        bureau=words.party(PartnerId(row.bureau), names) if row.bureau else None,
+        categories=categories,
+        period_days=period_days,
+        data_life_days=row.data_life_days,
+    )
 
 
 def text(asked: Asked, words: Words) -> list[Block]:

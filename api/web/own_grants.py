@@ -9,7 +9,7 @@ from api.web import forms, me, page
 from compliance import ids
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId
-from consent import access_log, grants, life, receipts
+from consent import access_log, effects, extensions, grants, life, receipts
 
 
 @get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
@@ -25,6 +25,11 @@ async def own_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[st
             card=me.card(view, row),
             use=(await access_log.uses(view, user)).get(grant),
             receipt=await receipts.newest(view, grant),
+            can_go_on=await extensions.offered(view, row),
+            extensions=[
+                (one, extensions.standing(one, row, view.now))
+                for one in await extensions.history(view, grant)
+            ],
             log=await me.checked(view, entries),
             names=await me.names(view, [row], entries),
         )
@@ -61,13 +66,18 @@ async def withdraw(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
 
 @get("/me/grants/{grant_id:str}/withdrawn", opt=person(), include_in_schema=False)
 async def withdrawn(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
-    """When it stopped."""
+    """When it stopped, and what each recipient did then."""
     async with request_view(request) as view:
         row = await grants.find(view, GrantId(ids.private("gnt", grant_id)))
         if row.ended_at is None:
             raise life.GrantNotOpen("this consent has not ended")
         return page.show(
-            request, "withdrawn.html", card=me.card(view, row), names=await me.names(view, [row], [])
+            request,
+            "withdrawn.html",
+            card=me.card(view, row),
+            effects=await effects.of_grant(view, GrantId(row.id)),
+            names=await me.names(view, [row], []),
+            now=view.now,
         )
 
 

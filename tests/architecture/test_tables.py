@@ -19,6 +19,7 @@ OPEN: dict[str, str] = {
     "compliance_tenant_tag": "random tags, read by the platform alone",
     "consent_notice": "the published texts",
     "consent_transition": "the published life of a grant",
+    "consent_effect_transition": "the published steps of a recipient after the end",
     "scoring_model": "which models there are is no secret",
     "scoring_licence": "which licences there are is no secret",
     "partners_partner": "the directory of licensed institutions",

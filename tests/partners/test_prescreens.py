@@ -352,7 +352,7 @@ async def test_who_withdraws_is_off_the_list_and_recalled(bank, owner):
     assert "recalled_at" not in line  # a time to the second would link one person's lines on several lists
     assert await recalls(bank, prescreen, after=(line["transaction"], str(line["seq"]))) == []
     kinds = await world.kinds(owner, grant_id=grant.id)
-    assert kinds.index("grant_withdrawn") < kinds.index("entry_recalled")
+    assert kinds.index("grant_withdrawn") < kinds.index("entries_recalled")
     assert "entry_delivered" not in kinds[kinds.index("grant_withdrawn") :]
 
 

@@ -68,6 +68,12 @@ class OAuthClient:
         head = changed({"alg": self.alg, "kid": self.key.kid}, header or {})
         return sign(head, changed(right, claims), key or self.key, head.get("alg", self.alg))
 
+    def statement(self, header: dict[str, Any], claims: dict[str, Any], key: Key | None = None) -> str:
+        """Something that the client says to the issuer, signed just now with its registered key."""
+        right = {"iss": self.client_id, "aud": self.issuer, "iat": int(time.time())}
+        head = changed({"alg": self.alg, "kid": self.key.kid}, header)
+        return sign(head, changed(right, claims), key or self.key, head["alg"])
+
     def proof(
         self,
         method: str,

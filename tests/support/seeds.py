@@ -55,6 +55,13 @@ class Seeds:
                 "language": "en",
                 "notice_sha256": "0" * 64,
             },
+            "POST /v1/grants/{grant_id:str}/extension": {"period_days": 60},
+            "POST /v1/me/grants/{grant_id:str}/extension": {
+                "answer": "yes",
+                "language": "en",
+                "period_days": 60,
+                "notice_sha256": "0" * 64,
+            },
             "POST /v1/me/lists": {"objects": False},
             "POST /v1/operator/clients": {
                 "client_id": "another-client",
@@ -78,6 +85,17 @@ class Seeds:
                 "categories": categories,
                 "answer": "full",
                 "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/withdrawals/{ended_grant_id:str}/attestation": {
+                "outcome": "retained_by_law",
+                "basis": "反洗钱法第三十四条",
+                "until": until[:10],
+                "attestation": self.bank.attestation(
+                    self.named["ended_grant_id"],
+                    outcome="retained_by_law",
+                    basis="反洗钱法第三十四条",
+                    until=until[:10],
+                ),
             },
             "POST /v1/prescreens": {
                 "criteria": CRITERIA,
@@ -126,6 +144,8 @@ async def planted(here: World) -> Seeds:
     grant = await world.granted(person, bank.client)
     listing = await world.granted(person, bank.client, LISTING)
     waiting = await world.asked(bank.client, Purpose.PORTRAIT)
+    ended = await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
+    await world.withdrawn(person, ended.id)
     score = await world.scored(bank.client, person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
@@ -138,6 +158,7 @@ async def planted(here: World) -> Seeds:
     named = {
         "grant_id": ids.public("gnt", grant.id),
         "listing": ids.public("gnt", listing.id),
+        "ended_grant_id": ids.public("gnt", ended.id),
         "score_id": ids.public("scr", score.id),
         "prescreen_id": ids.public("pre", prescreen),
         "product_id": await world.product_of(bank.client),

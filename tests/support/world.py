@@ -259,6 +259,13 @@ class Software:
         headers = await self.headers(method, path, key)
         return await self.http.request(method, path, json=body, headers=headers)
 
+    def attestation(self, grant: str, header: dict[str, Any] | None = None, **claims: Any) -> str:
+        """A signed word on what became of a person's data: deleted, unless something is changed."""
+        return self.oauth.statement(
+            {"typ": "purge-attestation+jwt"} | (header or {}),
+            {"grant_id": grant, "outcome": "purged"} | claims,
+        )
+
 
 @dataclass
 class Browser:
