@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, delete, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, request_act, request_view, staff
 from api.oauth import clients
@@ -12,7 +12,7 @@ from api.oauth.clients import State
 from api.oauth.registration import BY_ASSERTION
 from api.tables import ClientRow
 from api.v1 import cursors
-from api.v1.wire import PLAIN, Id, Page, when
+from api.v1.wire import PLAIN, CursorParameter, Id, LimitParameter, Page, when
 from compliance import ids
 from compliance.vocabulary import PartnerId, Purpose, StaffRole
 from consent.grants import PARTNERS_ASK_FOR
@@ -20,8 +20,6 @@ from partners import directory
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=PLAIN)]
 Words = Annotated[list[Text], msgspec.Meta(max_length=20)]
-LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
-CursorParameter = Annotated[str | None, QueryParameter(max_length=300)]
 OPERATING = (StaffRole.PARTNER_MANAGER, StaffRole.COMPLIANCE_OFFICER)
 
 

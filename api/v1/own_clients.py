@@ -11,8 +11,8 @@ from api.oauth import clients
 from api.oauth.scopes import Scope
 from api.tables import ClientRow
 from api.v1 import cursors
-from api.v1.clients import CursorParameter, Described, LimitParameter, OwnClientRequest, described
-from api.v1.wire import Page
+from api.v1.clients import Described, OwnClientRequest, described
+from api.v1.wire import CursorParameter, LimitParameter, Page
 
 OWN = client(Scope.CLIENTS, unless_production=True)
 

@@ -6,21 +6,18 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, client, request_act, request_view
 from api.oauth.scopes import Scope
 from api.v1 import cursors
-from api.v1.wire import CurrencyCode, DecimalString, Id, Page, when
+from api.v1.wire import CurrencyCode, CursorParameter, DecimalString, Id, LimitParameter, Page, when
 from compliance import ids
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import Purpose
 from partners import prescreens
 from partners.prescreens import Offer, Wanted
 from partners.tables import PrescreenRow
-
-LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
-CursorParameter = Annotated[str | None, QueryParameter(max_length=200)]
 
 
 class OfferTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

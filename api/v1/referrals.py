@@ -5,19 +5,17 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
 from api.v1 import cursors
-from api.v1.wire import Page, when
+from api.v1.wire import CursorParameter, LimitParameter, Page, when
 from compliance import ids
 from compliance.vocabulary import Purpose
 from partners import referrals
 from partners.referrals import Listed, State
 
-LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
-CursorParameter = Annotated[str | None, QueryParameter(max_length=200)]
 ReasonCode = Annotated[
     str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,60}$", description="A code; nothing about the person")
 ]

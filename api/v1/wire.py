@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from litestar.params import QueryParameter
 
 T = TypeVar("T")
 
@@ -12,6 +13,10 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=PLAIN)]
 """An opaque id with its type prefix."""
 CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,10})?$", max_length=20)]
+
+
+LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
+CursorParameter = Annotated[str | None, QueryParameter(max_length=300)]
 
 
 class Money(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from api import attestations
 from api.access import AnyRequest, answered, client, client_of, person, person_of, request_act, request_view
@@ -13,15 +13,13 @@ from api.attestations import Attestation, Outcome
 from api.oauth import clients, signatures
 from api.oauth.scopes import Scope
 from api.v1 import cursors
-from api.v1.wire import PLAIN, Page, when
+from api.v1.wire import PLAIN, CursorParameter, LimitParameter, Page, when
 from compliance import ids
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId
 from consent import effects, receipts
 from consent.effects import Effect, Retention
 
-LimitParameter = Annotated[int, QueryParameter(ge=1, le=effects.PAGE_MAX)]
-CursorParameter = Annotated[str | None, QueryParameter(max_length=200)]
 Basis = Annotated[
     str,
     msgspec.Meta(
