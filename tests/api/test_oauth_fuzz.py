@@ -37,6 +37,7 @@ from api.oauth.authorizations import REQUEST_URI
 from compliance import facts
 from compliance.database import ground
 
+pytestmark = pytest.mark.check
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "0"))
 """How many the run sends; 0: as many as belong to every run of the tests, and then always the same."""
 EVERY_RUN = 1_000

@@ -24,6 +24,7 @@ from support.world import ISSUER, told
 
 from compliance import keys
 
+pytestmark = pytest.mark.check
 Owner: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 PROFILE = "FAPI 2.0 Security Profile"
 AT_ONCE = 64
