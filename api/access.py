@@ -118,7 +118,7 @@ async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler:
     principal: Principal
     if wanted.kind == "client":
         principal = await pipeline.protected_call(request, while_frozen=wanted.while_frozen)
-        if wanted.unless_production and request.app.state.settings.installation == "production":
+        if wanted.unless_production and request.app.state.settings.in_production:
             await _refuse(principal, wanted, ByOperatorOnly("ask the operator: two people let a client in"))
         await _demand_scope(principal, wanted)
     else:

@@ -61,13 +61,10 @@ def _check_claims(claims: Attestation, wanted: Attestation, now: float) -> None:
 
 
 def _check_signature(signed: Signed[Attestation], client: Client | None) -> None:
-    """With the key that it names; without a name, the only one of the client that fits its algorithm."""
-    alg, kid = signatures.current_name(signed.header.alg), signed.header.kid
-    known = client.keys.items() if client else ()
-    fitting = [key for name, key in known if key.alg == alg and kid in (None, name)]
-    if len(fitting) != 1:
+    key = signatures.key_of(signed, client.keys) if client else None
+    if key is None:
         raise Unusable("no single key of the calling client fits its kid and alg")
-    signatures.verify(signed, fitting[0])
+    signatures.verify(signed, key)
 
 
 def _unacceptable(why: Unusable) -> Unacceptable:

@@ -158,7 +158,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     os.environ.setdefault("XINQIAO_PRESCREEN_ENTRIES_MIN", "20")
     settings = _settings(arguments.port)
-    if settings.installation == "production":
+    if settings.in_production:
         raise SettingUnusable(
             "the demo makes fictional people and licences: not in a production installation"
         )

@@ -48,7 +48,7 @@ async def add_development_sign_in(
 
     A name that exists gets the new password. Prints where to sign in, as one line of JSON.
     """
-    if found.settings.installation == "production":
+    if found.settings.in_production:
         raise SettingUnusable(
             "a development sign-in is for fictional people: not in a production installation"
         )
@@ -68,7 +68,7 @@ async def add_client(found: Standing, partner: str, key_set: Path | None, **want
     Where nobody real is served, a code that no partner has makes a fictional bank of that code.
     `wanted`: the rest of its registration. Prints the client as one line of JSON.
     """
-    production = found.settings.installation == "production"
+    production = found.settings.in_production
     if key_set:
         wanted["jwks"] = _key_set(key_set)
     enter = clients.propose if production else clients.register_client

@@ -71,6 +71,11 @@ class Settings:
         return log_name(self.issuer)
 
     @property
+    def in_production(self) -> bool:
+        """Whether people are real: everywhere else clients may be on this machine, and people be fictional."""
+        return self.installation == "production"
+
+    @property
     def https(self) -> bool:
         """Whether cookies can be Secure."""
         return self.issuer.startswith("https://")

@@ -27,6 +27,7 @@ from api.demo.steps import Story, approve, ask, score_request
 from api.demo.telling import Telling
 from api.demo.world import World
 from api.settings import Settings, from_environment
+from benchmarks.processes import cpu_seconds, serving_worker
 from compliance import act, facts, replies
 from compliance import database as databases
 from compliance.database import Database
@@ -36,7 +37,6 @@ from scoring import explanation, population, registry, release, scores, trees
 BLOCKS = {"small": 8, "full": 30}
 CALLS = 25
 PORT = 18_431
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def run(size: str) -> dict[str, Any]:
@@ -51,11 +51,11 @@ def run(size: str) -> dict[str, Any]:
 async def _measure(settings: Settings, database: Database, blocks: int) -> dict[str, Any]:
     async with databases.opened(database, settings.home, settings.origin):
         made = await world.make(settings, None, {}, lambda _what, _share: None)
-        with running.child("serve", "--port", str(PORT), log=settings.home / "serve.log"):
+        with running.child("serve", "--port", str(PORT), log=settings.home / "serve.log") as server:
             async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
                 await _until_up(http, settings.issuer)
                 bank, body = await _ready(settings, made, http)
-                ours, peer = await _alternate(http, settings.issuer, bank, body, blocks)
+                ours, peer = await _alternate(http, bank, body, blocks, serving_worker(server.pid))
     # The server is gone: whatever the layers use is now this process's own.
     layers = await _layers(settings, database, bank, body)
     return {
@@ -84,50 +84,30 @@ async def _ready(
 
 
 async def _alternate(
-    http: httpx2.AsyncClient, issuer: str, bank: BankSoftware, body: dict[str, Any], blocks: int
+    http: httpx2.AsyncClient, bank: BankSoftware, body: dict[str, Any], blocks: int, worker: int
 ) -> tuple[float, float]:
     async def score() -> None:
         expect(await bank.call("POST", "/v1/scores", body), 201)
 
     async def health() -> None:
-        expect(await http.get(f"{issuer}/healthz"), 200)
+        expect(await http.get(f"{bank.issuer}/healthz"), 200)
 
     for _ in range(CALLS):
         await score()
         await health()
     ours, peer = [], []
     for _ in range(blocks):
-        ours.append(await _cpu_of(score))
-        peer.append(await _cpu_of(health))
+        ours.append(await _cpu_of(worker, score))
+        peer.append(await _cpu_of(worker, health))
     return statistics.median(ours), statistics.median(peer)
 
 
-async def _cpu_of(call: Callable[[], Awaitable[None]]) -> float:
+async def _cpu_of(worker: int, call: Callable[[], Awaitable[None]]) -> float:
     """Milliseconds of CPU of the server's worker per call."""
-    worker = _worker()
-    before = _ticks(worker)
+    before = cpu_seconds(worker)
     for _ in range(CALLS):
         await call()
-    return (_ticks(worker) - before) / TICK * 1000 / CALLS
-
-
-def _worker() -> int:
-    """The process that serves: the one whose name says so."""
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = status.read_bytes()
-            parent = int((status.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            above = (Path("/proc") / str(parent) / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, IndexError):
-            continue
-        if str(PORT).encode() in above and b"worker" not in command and b"resource_tracker" not in command:
-            return int(status.parent.name)
-    raise RuntimeError("the server's worker was not found")
-
-
-def _ticks(pid: int) -> int:
-    fields = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
+    return (cpu_seconds(worker) - before) * 1000 / CALLS
 
 
 async def _layers(

@@ -13,8 +13,8 @@ from tortoise import Tortoise
 
 from compliance import keys, migrate
 from compliance.keys import Keyring, KeyStore
+from compliance.migrate import PACKAGES
 
-TABLES = ("compliance", "consent", "scoring", "partners", "api")
 POOL_SIZE = 8
 KEY_POOL_SIZE = 4
 CREATE_TRIES = 5
@@ -144,7 +144,7 @@ def tortoise_config(database: Database) -> dict[str, Any]:
     }
     return {
         "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
-        "apps": {name: {"models": [f"{name}.tables"], "default_connection": "default"} for name in TABLES},
+        "apps": {name: {"models": [f"{name}.tables"], "default_connection": "default"} for name in PACKAGES},
     }
 
 

@@ -286,7 +286,7 @@ async def refuse_minor(act: Act, user: UserId) -> None:
     rows = await act.db.execute_query_dict("select born_on from consent_person where id = $1", [user])
     born_on = rows[0]["born_on"] if rows else None
     today = act.now.astimezone(BUSINESS_ZONE).date()
-    if born_on is None or people.age_on(born_on, today) < people.ADULT_YEARS:
+    if not people.is_adult(born_on, today):
         raise AgeNotEstablished("only people who are known to be adults can agree to this")
 
 
@@ -398,8 +398,7 @@ async def relinquish(act: Act, grant: GrantId) -> GrantRow:
 
     Records `grant_relinquished`. Takes the same lock as a withdrawal, for the same reason.
     """
-    permits.refuse_token_for_other(act.principal, grant)
-    row = await _locked(act, grant)
+    row = await held(act, grant)
     await act.tick()
     user = user_of(row)
     act.concern(user, grant)

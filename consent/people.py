@@ -93,6 +93,11 @@ async def known_as(at: Act | View, user: UserId) -> Pseudonym | None:
     return Pseudonym(rows[0]["id"]) if rows else None
 
 
+def is_adult(born_on: date | None, day: date) -> bool:
+    """Whether somebody is known to be of age on a day."""
+    return born_on is not None and age_on(born_on, day) >= ADULT_YEARS
+
+
 def age_on(born_on: date, day: date) -> int:
     """Full years of age on a day; a birthday on 29 February counts from 1 March in other years."""
     return day.year - born_on.year - ((day.month, day.day) < (born_on.month, born_on.day))

@@ -26,7 +26,7 @@ from compliance.vocabulary import (
     Staff,
     UserId,
 )
-from consent.people import ADULT_YEARS, age_on
+from consent.people import is_adult
 
 BUSINESS_ZONE = ZoneInfo("Asia/Shanghai")
 REASON_LENGTH_MIN = 10
@@ -257,8 +257,8 @@ def _refuse_unless_live(row: dict[str, object], now: datetime, *, count: bool) -
         raise ConsentFrequencyExceeded("wait for the next calendar month, or ask for a wider consent")
 
 
-def _refuse_unless_of_age(born_on: object, now: datetime) -> None:
-    if not isinstance(born_on, date) or age_on(born_on, now.astimezone(BUSINESS_ZONE).date()) < ADULT_YEARS:
+def _refuse_unless_of_age(born_on: date | None, now: datetime) -> None:
+    if not is_adult(born_on, now.astimezone(BUSINESS_ZONE).date()):
         raise AgeNotEstablished("only people who are known to be adults can be assessed")
 
 
@@ -331,7 +331,7 @@ async def population_permit(
         [recipient, purpose, act.now],
     )
     today = act.now.astimezone(BUSINESS_ZONE).date()
-    adults = [r for r in rows if age_on(r["born_on"], today) >= ADULT_YEARS]
+    adults = [r for r in rows if is_adult(r["born_on"], today)]
     masks = {UserId(r["user_id"]): frozenset(Category(c) for c in r["categories"]) for r in adults}
     grants = {UserId(r["user_id"]): GrantId(r["id"]) for r in adults}
     proof = digest(

@@ -21,6 +21,9 @@ class PartnerSuspended(Refusal):
 
     status, code, title = 403, "partner_suspended", "The partner is suspended"
 
+    def __init__(self, detail: str = "ask the operator; what people withdraw can still be read") -> None:
+        super().__init__(detail)
+
 
 class NotARelay(Refusal):
     """Only a licensed credit bureau may ask for another institution."""

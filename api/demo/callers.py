@@ -110,7 +110,7 @@ class BankSoftware:
         """
         address = f"{self.issuer}{path}"
         token = token or await self.token()
-        headers = {"Authorization": f"DPoP {token}", "DPoP": self._proof(method, address, token)}
+        headers = {"Authorization": f"DPoP {token}", "DPoP": proof(self.key, method, address, token)}
         if method == "POST":
             headers["Idempotency-Key"] = once or str(uuid4())
         return await self.http.request(method, address, json=body, headers=headers)
@@ -127,30 +127,34 @@ class BankSoftware:
         address = f"{self.issuer}{path}"
         authenticated = {
             "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": self._assertion(),
+            "client_assertion": assertion(self.client_id, self.issuer, self.key),
             **form,
         }
-        headers = {"DPoP": self._proof("POST", address)}
+        headers = {"DPoP": proof(self.key, "POST", address)}
         return await self.http.post(address, data=authenticated, headers=headers)
 
-    def _assertion(self) -> str:
-        now = int(time.time())
-        claims = {"iss": self.client_id, "sub": self.client_id, "aud": self.issuer, "jti": str(uuid4())}
-        header = {"alg": "ES256", "kid": self.key.kid}
-        return jwt.encode(header, {**claims, "iat": now, "exp": now + 60}, self.key, algorithms=["ES256"])
 
-    def _proof(self, method: str, address: str, token: str | None = None) -> str:
-        public = {name: value for name, value in self.key.as_dict(private=False).items() if name != "kid"}
-        claims = {
-            "htm": method,
-            "htu": address.split("?", maxsplit=1)[0],
-            "iat": int(time.time()),
-            "jti": str(uuid4()),
-        }
-        if token:
-            claims["ath"] = _sha256(token)
-        header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": public}
-        return jwt.encode(header, claims, self.key, algorithms=["ES256"])
+def assertion(client_id: str, issuer: str, key: ECKey) -> str:
+    """A fresh assertion of the client (RFC 7523 section 3)."""
+    now = int(time.time())
+    claims = {"iss": client_id, "sub": client_id, "aud": issuer, "jti": str(uuid4())}
+    header = {"alg": "ES256", "kid": key.kid}
+    return jwt.encode(header, {**claims, "iat": now, "exp": now + 60}, key, algorithms=["ES256"])
+
+
+def proof(key: ECKey, method: str, address: str, token: str | None = None) -> str:
+    """A fresh proof of possession (RFC 9449 section 4.2), for a call with a token where there is one."""
+    public = {name: value for name, value in key.as_dict(private=False).items() if name != "kid"}
+    claims = {
+        "htm": method,
+        "htu": address.split("?", maxsplit=1)[0],
+        "iat": int(time.time()),
+        "jti": str(uuid4()),
+    }
+    if token:
+        claims["ath"] = _sha256(token)
+    header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": public}
+    return jwt.encode(header, claims, key, algorithms=["ES256"])
 
 
 @dataclass(frozen=True, slots=True)

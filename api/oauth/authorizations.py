@@ -200,7 +200,7 @@ async def redeem(act: Act, attempt: Attempt) -> Redeemed | None:
     if "code" not in attempt.form:
         raise InvalidRequest("code is missing")
     if attempt.standing.frozen:
-        raise PartnerSuspended("ask the operator; what people withdraw can still be read")
+        raise PartnerSuspended
     code, refresh_token = _hash(attempt.form["code"]), secrets.token_urlsafe(SECRET_BYTES)
     rows = await act.db.execute_query_dict(CONSUME, [code, attempt.client_id, act.now, _hash(refresh_token)])
     if not rows:

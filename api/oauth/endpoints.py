@@ -187,7 +187,12 @@ async def _answered(
         answer = server.refuse(InvalidAuthorizationDetails(what or refusal.detail))
     except Refusal as refusal:
         answer = server.refuse(refusal)
-    return Response(dict(answer.body), status_code=answer.status, headers={**NO_STORE, **answer.headers})
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        headers={**NO_STORE, **answer.headers},
+        media_type=answer.media_type,
+    )
 
 
 @post(
@@ -260,20 +265,17 @@ async def _granted(attempt: Attempt) -> Answer:
 )
 async def introspect(request: Request[Any, Any, Any]) -> Response[Any]:
     """How one of your tokens stands now; signed (RFC 9701) if you accept `application/token-introspection+jwt`."""
+    return await _answered(request, Endpoint.INTROSPECTION, _introspected)
 
-    async def look(attempt: Attempt) -> Answer:
-        told = await introspection.access_token(attempt)
-        if told is None:
-            async with access.client_view(attempt.caller) as view:
-                told = await introspection.introspect(view, attempt)
-        if introspection.SIGNED_TYPE in request.headers.get("accept", ""):
-            return Answer(200, {"signed": introspection.signed(told, attempt)}, {})
-        return Answer(200, told, {})
 
-    answer = await _answered(request, Endpoint.INTROSPECTION, look)
-    if "signed" in answer.content:
-        return Response(answer.content["signed"], media_type=introspection.SIGNED_TYPE, headers=NO_STORE)
-    return answer
+async def _introspected(attempt: Attempt) -> Answer:
+    told = await introspection.access_token(attempt)
+    if told is None:
+        async with access.client_view(attempt.caller) as view:
+            told = await introspection.refresh_token(view, attempt)
+    if introspection.SIGNED_TYPE in attempt.request.headers.get("accept", ""):
+        return Answer(200, introspection.signed(told, attempt), {}, introspection.SIGNED_TYPE)
+    return Answer(200, told, {})
 
 
 @post(

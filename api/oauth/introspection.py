@@ -1,14 +1,12 @@
 """Introspection: how a token of the asking client stands now (RFC 7662), signed where that is asked for (RFC 9701)."""
 
 import time
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from api.oauth import authorizations, tokens
 from api.oauth.attempt import Attempt
-from api.oauth.signatures import Unusable
 from api.oauth.tokens import AccessClaims
 from compliance.act import View, open_upkeep
 from compliance.database import ground
@@ -21,8 +19,8 @@ DEAD: dict[str, Any] = {"active": False}
 """All that is said of a token that does not count, or is not the caller's (RFC 7662 section 2.2)."""
 
 
-async def introspect(view: View, attempt: Attempt) -> dict[str, Any]:
-    """What a refresh token of the client's stands for; an access token is looked at by `access_token`."""
+async def refresh_token(view: View, attempt: Attempt) -> dict[str, Any]:
+    """What a refresh token of the client's stands for, while it counts."""
     row = await authorizations.by_refresh_token(view, attempt.client_id, attempt.form["token"])
     if row is None:
         return DEAD
@@ -42,19 +40,18 @@ async def introspect(view: View, attempt: Attempt) -> dict[str, Any]:
 
 
 async def access_token(attempt: Attempt) -> dict[str, Any] | None:
-    """What an access token of the client's says, while it counts; None if it is no access token."""
+    """What an access token of the client's says, while it counts; None if it is none."""
     text = attempt.form["token"]
-    try:
-        claims = tokens.verify(text, sha256(text.encode()).digest(), issuer=attempt.issuer, now=attempt.now)
-    except Unusable:
-        return None if "." not in text else DEAD
-    if claims.client_id != attempt.client_id or not await is_alive(claims):
+    claims = tokens.of_client(text, attempt.client_id, issuer=attempt.issuer, now=attempt.now)
+    if claims is None:
+        return None
+    if not await _is_alive(claims):
         return DEAD
     told = {name: value for name, value in msgspec.to_builtins(claims).items() if value is not None}
     return {"active": True, "token_type": claims.cnf.token_type, **told}
 
 
-async def is_alive(claims: AccessClaims) -> bool:
+async def _is_alive(claims: AccessClaims) -> bool:
     """Whether a token was neither revoked nor outlived its consent."""
     async with open_upkeep() as upkeep:
         rows = await upkeep.db.execute_query_dict(ALIVE, [claims.key, claims.authorization])

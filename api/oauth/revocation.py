@@ -1,11 +1,9 @@
 """Revocation: a client gives a token back (RFC 7009); it counts no more, at once and in every process."""
 
 from datetime import UTC, datetime
-from hashlib import sha256
 
 from api.oauth import authorizations, tokens
 from api.oauth.attempt import Attempt
-from api.oauth.signatures import Unusable
 from api.oauth.tokens import AccessClaims
 from api.tables import AuthorizationRow
 from compliance import ids
@@ -19,11 +17,8 @@ NOTE = "insert into api_spent (key, expires_at) values ($1, $2) on conflict do n
 async def find(view: View, attempt: Attempt) -> AccessClaims | AuthorizationRow | None:
     """The token that the client gives back; None if it is none of its own that counts (RFC 7009 section 2.2)."""
     text = attempt.form["token"]
-    try:
-        claims = tokens.verify(text, sha256(text.encode()).digest(), issuer=attempt.issuer, now=attempt.now)
-    except Unusable:
-        return await authorizations.by_refresh_token(view, attempt.client_id, text)
-    return claims if claims.client_id == attempt.client_id else None
+    claims = tokens.of_client(text, attempt.client_id, issuer=attempt.issuer, now=attempt.now)
+    return claims or await authorizations.by_refresh_token(view, attempt.client_id, text)
 
 
 async def revoke(act: Act, found: AccessClaims | AuthorizationRow) -> None:

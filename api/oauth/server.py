@@ -36,11 +36,12 @@ logging.getLogger("authlib").setLevel(logging.INFO)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an OAuth endpoint answers: JSON as in RFC 6749 section 5."""
+    """What an OAuth endpoint answers: `body` is JSON as in RFC 6749 section 5, or the text of a signed statement."""
 
     status: int
-    body: Mapping[str, Any]
+    body: Any
     headers: Mapping[str, str]
+    media_type: str = "application/json"
 
 
 class TokenRefused(Refusal):

@@ -1,5 +1,6 @@
 """Signed statements (compact JWS of JSON objects): taken apart strictly, verified with the algorithms we allow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -88,6 +89,13 @@ def read(text: str, claims: Decoder[Claims], kind: str | None = None) -> Signed[
     if kind is not None and header.typ.lower().removeprefix("application/") != kind:
         raise Unusable(f"its typ is not {kind}")
     return Signed(text, header, payload)
+
+
+def key_of(signed: Signed[Any], known: Mapping[str, PublicKey]) -> PublicKey | None:
+    """The key, among those known by their ids, that the statement names; without a name, the only one that fits its alg."""
+    alg, kid = current_name(signed.header.alg), signed.header.kid
+    fitting = [key for name, key in known.items() if key.alg == alg and kid in (None, name)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def verify(signed: Signed[Any], key: PublicKey) -> None:

@@ -133,6 +133,15 @@ def verify(text: str, digest: bytes, *, issuer: str, now: float) -> AccessClaims
     return claims
 
 
+def of_client(text: str, client_id: str, *, issuer: str, now: float) -> AccessClaims | None:
+    """The claims of an access token that was issued to this client and has not expired; None for anything else."""
+    try:
+        claims = verify(text, sha256(text.encode()).digest(), issuer=issuer, now=now)
+    except Unusable:
+        return None
+    return claims if claims.client_id == client_id else None
+
+
 def _signed_by_us(text: str) -> AccessClaims:
     token = signatures.read(text, CLAIMS, TYPE)
     key = ground().keyring.verification_key(token.header.kid or "")

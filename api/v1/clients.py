@@ -73,7 +73,7 @@ class ClientView(Described, frozen=True, kw_only=True):
 @post("/v1/operator/clients", opt=staff(*OPERATING), summary="Propose a client of a partner")
 async def propose_client(request: AnyRequest, data: JSONBody[ClientRequest]) -> Response[bytes]:
     """Nobody can use it before another member of staff approves it."""
-    loopback = request.app.state.settings.installation != "production"
+    loopback = not request.app.state.settings.in_production
     async with request_act(request) as act:
         partner = await directory.find(act, PartnerId(ids.private("ptn", data.partner)))
         asked = msgspec.structs.asdict(data) | {"partner": partner.id}

@@ -131,9 +131,7 @@ async def attest_withdrawal(
         request.app.state.settings,
     )
     retention, signed = _retention(data), attestations.read(data.attestation)
-    registered = await clients.find(
-        caller.client_id, signed.header.kid, loopback=settings.installation != "production"
-    )
+    registered = await clients.find(caller.client_id, signed.header.kid, loopback=not settings.in_production)
     said = Attestation(
         caller.client_id, settings.issuer, ended_grant_id, data.outcome, 0, data.basis, data.until
     )

@@ -101,7 +101,7 @@ async def _enter(request: AnyRequest, signed_in: SignedIn, waiting: Waiting | No
 
 
 def _refuse_in_production(request: AnyRequest) -> None:
-    if request.app.state.settings.installation == "production":
+    if request.app.state.settings.in_production:
         raise NotFound("people sign in with the operator's own means here")
 
 

@@ -58,7 +58,7 @@ async def admit(attempt: Attempt) -> None:
     if standing.suspended:
         raise InvalidToken("the client is suspended")
     if standing.frozen and not attempt.while_frozen:
-        raise PartnerSuspended("ask the operator; what people withdraw can still be read")
+        raise PartnerSuspended
     grant = GrantId(ids.private("gnt", token.grant_id)) if token.grant_id else None
     scopes = standing.scopes & frozenset(token.scope.split())
     attempt.caller = PartnerClient(standing.partner, attempt.client_id, scopes, standing.purposes, grant)

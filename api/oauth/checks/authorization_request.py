@@ -166,4 +166,4 @@ def _grant_management(attempt: Attempt) -> tuple[Literal["create", "merge", "rep
 async def admit(attempt: Attempt) -> None:
     """A frozen partner asks nobody for anything."""
     if attempt.standing.frozen:
-        raise PartnerSuspended("ask the operator; what people withdraw can still be read")
+        raise PartnerSuspended

@@ -82,7 +82,7 @@ def _check_claims(claims: Assertion, attempt: Attempt) -> None:
 
 
 async def _client(signed: Signed[Assertion], attempt: Attempt) -> Client:
-    loopback = attempt.settings.installation != "production"
+    loopback = not attempt.settings.in_production
     found = await clients.find(signed.claims.iss, signed.header.kid, loopback=loopback)
     attempt.remembered = found
     if found is None:
@@ -93,12 +93,10 @@ async def _client(signed: Signed[Assertion], attempt: Attempt) -> Client:
 
 
 def _key(client: Client, signed: Signed[Assertion]) -> PublicKey:
-    """The key that the assertion names; without a name, the only one that fits its algorithm."""
-    alg, kid = signatures.current_name(signed.header.alg), signed.header.kid
-    fitting = [key for name, key in client.keys.items() if key.alg == alg and kid in (None, name)]
-    if len(fitting) != 1:
+    key = signatures.key_of(signed, client.keys)
+    if key is None:
         raise Unusable(NO_KEY)
-    return fitting[0]
+    return key
 
 
 def _single_use(claims: Assertion) -> SingleUse:
