@@ -157,11 +157,13 @@ def again(first, demo_home) -> Iterator[Serving]:
     assert live.at_home(demo_home) == {}
 
 
+@pytest.mark.check  # a second story takes long
 def test_the_same_installation_tells_it_again_at_another_port(first, again):
     # One step more: the referrals of the first time are there.
     assert again.said.count("\n   ✓ ") == first.stdout.count("\n   ✓ ") + 1
 
 
+@pytest.mark.check  # a second story takes long
 async def test_the_readers_own_client_gets_a_score(again):
     client = again.client
     came_back: list[str] = []
