@@ -354,6 +354,18 @@ def test_a_person_alone_has_the_bytes_of_the_batch(events):
         assert alone.values[0].tobytes() == batch.values[row].tobytes()
 
 
+@pytest.mark.parametrize("others", range(6))
+def test_events_of_one_moment_have_one_age_wherever_they_stand(others):
+    """A division that a column's middle and its end do differently would tell how many others are beside them."""
+    moment = {"at": CUTOFF - timedelta(microseconds=11_084_062_335_682)}
+    twice = [event("loan_opened", category=CREDIT) | moment] * 2
+    beside = [event(days=1.0, user="v")] * others
+    gap = features.Feature("x", CREDIT, "days", 365, 1, "", "CH-004", "mean_gap(loan_opened)")
+    orders = features.Feature("y", SHOPPING, "orders", 365, 1, "", "SH-001", "count(order)")
+    computed = features.compute(of([*beside, event(), *twice]), asked("v", "u"), [gap, orders])
+    assert computed.values[1, 0] == 0.0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(some_events(), max_size=25), st.sampled_from([SHOPPING, CREDIT]))
 def test_a_category_reads_nothing_of_another(events, category):
