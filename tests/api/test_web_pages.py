@@ -7,7 +7,8 @@ import pkgutil
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import asyncpg
@@ -25,7 +26,10 @@ from compliance.refusals import Refusal
 from compliance.vocabulary import Category, Language, PartnerId, Person, Purpose, StaffRole
 from consent import grants, notices
 from consent.notices import Filling
+from consent.permits import BUSINESS_ZONE
+from partners import loan_math
 from partners.referrals import State
+from partners.terms import Method, Terms
 
 every_language = pytest.mark.parametrize("language", Language)
 PRODUCT = ("api", "partners", "scoring", "consent", "compliance")
@@ -405,11 +409,16 @@ async def test_a_fact_is_shown_with_a_proof_that_can_be_taken_away(
 
 
 async def test_offers_say_what_people_need_and_who_was_left_out(me: Browser, lender: PartnerId) -> None:
+    today = datetime.now(BUSINESS_ZONE).date()
     await apply(me)
+    terms = Terms(600_000, today, 6, lending.TERMS.daily_rate, Method.EQUAL_PRINCIPAL)
+    plan = loan_math.schedule(terms)
+    dearest = max(row.payment_minor for row in plan.instalments)
+    late = dearest * terms.daily_rate * Decimal("1.5") * 30
     for part in (
-        "CN¥1,062.00",
-        "CN¥218.00",
-        "CN¥19.12 more, if one instalment is 30 days late",
+        f"CN¥{dearest / 100:,.2f}",
+        f"CN¥{plan.total_cost_minor / 100:,.2f}",
+        f"CN¥{(late / 100).quantize(Decimal('0.01'), ROUND_HALF_UP)} more, if one instalment is 30 days late",
         "simple interest",
         "14.60%",
         "Xinqiao owns a part of Bank alpha",
