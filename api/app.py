@@ -16,6 +16,7 @@ from api.settings import Settings, from_environment
 from api.v1 import (
     applications,
     clients,
+    deletions,
     grants,
     health,
     log,
@@ -32,6 +33,7 @@ from api.web import (
     ask,
     authorize,
     console,
+    deletion,
     extend,
     failures,
     loans,
@@ -57,6 +59,7 @@ NOUNS = {
     "Referrals": referrals,
     "Outcomes": outcomes,
     "My consents": me,
+    "My deletion": deletions,
     "My applications": applications,
     "Log": log,
     "Access": endpoints,
@@ -76,6 +79,7 @@ PAGES = (
     extend,
     own_scores,
     loans,
+    deletion,
     console,
     problem_pages,
 )

@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
     rotate.set_defaults(run=_rotate_keys)
 
+    custodians = keys.add_parser("custodians", help="appoint the two custodians of evidence capsules")
+    custodians.add_argument("jwks", type=Path, metavar="FILE", help="their two public keys, as a JWK set")
+    custodians.set_defaults(run=_appoint_custodians)
+
+    _add_deletions(commands)
+
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
     replay.add_argument("score")
     replay.set_defaults(run=_replay)
@@ -139,6 +145,19 @@ def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     add.add_argument("--born", type=date.fromisoformat, default=date(1990, 1, 1), metavar="YYYY-MM-DD")
     add.add_argument("--reference", help="the operator's reference of somebody who exists already")
     add.set_defaults(run=_add_development_sign_in)
+
+
+def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What deletions of people leave to be done by hand."""
+    deletions = commands.add_parser("deletions", help="what deletions of people leave").add_subparsers(
+        required=True, metavar="command"
+    )
+    rewrite = deletions.add_parser("rewrite", help="rewrite the database's files without what was deleted")
+    rewrite.set_defaults(run=_rewrite)
+    capsule = deletions.add_parser("capsule", help="hand an evidence capsule over to its two custodians")
+    capsule.add_argument("capsule")
+    capsule.add_argument("--reason", required=True, help="who demands it, by which law")
+    capsule.set_defaults(run=_hand_over_capsule)
 
 
 def _port(text: str) -> int:
@@ -242,6 +261,27 @@ def _rotate_keys(arguments: argparse.Namespace) -> int:
     from api import auditing, operating  # noqa: PLC0415 - as above
 
     return auditing.run(from_environment(), lambda found: operating.rotate_keys(found, at_once=arguments.now))
+
+
+def _appoint_custodians(arguments: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: operating.appoint_custodians(found, arguments.jwks))
+
+
+def _rewrite(_: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), operating.rewrite)
+
+
+def _hand_over_capsule(arguments: argparse.Namespace) -> int:
+    from api import auditing, operating  # noqa: PLC0415 - as above
+
+    return auditing.run(
+        from_environment(),
+        lambda found: operating.hand_over_capsule(found, arguments.capsule, arguments.reason),
+    )
 
 
 def _quote(arguments: argparse.Namespace) -> int:

@@ -15,12 +15,12 @@ from api.running import Standing
 from api.settings import SettingUnusable
 from api.web import sign_in
 from compliance import database as databases
-from compliance import ids, keys
+from compliance import ids, keys, remains
 from compliance.act import Act, open_act
 from compliance.database import ground
 from compliance.refusals import Fault, NotFound, Unacceptable
 from compliance.vocabulary import PartnerId, PartnerKind, UserId, Worker
-from consent import people
+from consent import capsules, people
 from consent.people import NewPerson
 from partners import directory
 from partners.directory import Institution
@@ -140,6 +140,33 @@ async def rotate_keys(found: Standing, *, at_once: bool) -> int:
         act.record("signing_key_rotated", {"next": following, "current": current, "retired": retired[0]})
     _tell({"next": following, "current": current, "retired": retired})
     return 0
+
+
+async def appoint_custodians(found: Standing, key_set: Path) -> int:
+    """Replace the two custodians of evidence capsules. Records `custodians_appointed` and prints each `kid`."""
+    async with _operator_act(found) as act:
+        both = [str(key.kid) for key in keys.appoint(ground().home / "keys", _key_set(key_set))]
+        act.record("custodians_appointed", {"keys": list(both)})
+    _tell({"custodians": both})
+    return 0
+
+
+async def hand_over_capsule(found: Standing, capsule: str, reason: str) -> int:
+    """Print the sealed parts of an evidence capsule, a line each, for its two custodians to open."""
+    async with _operator_act(found) as act:
+        parts = await capsules.hand_over(act, ids.private("cap", capsule), reason)
+    sys.stdout.write("".join(f"{part}\n" for part in parts))
+    return 0
+
+
+async def rewrite(found: Standing) -> int:
+    """Rewrite the database's files, so that nothing that was deleted is left in them; 1 where a step was not allowed."""
+    refused = 0
+    async for step, done in remains.rewrite(found.database):
+        refused += not done
+        sys.stderr.write(f"{'done' if done else 'left to the administrator'}: {step}\n")
+    _tell({"whole": refused == 0})
+    return int(refused > 0)
 
 
 def _first_line(file: Path) -> str:

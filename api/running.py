@@ -16,9 +16,9 @@ from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from api import telemetry, worker
-from api.settings import Settings
+from api.settings import Settings, SettingUnusable
+from compliance import custodians, postgres
 from compliance import database as databases
-from compliance import postgres
 from compliance.database import Database
 
 KILL_AFTER_SECONDS = 10
@@ -52,10 +52,18 @@ def standing(settings: Settings) -> Iterator[Standing]:
 def serve(settings: Settings, *, port: int, workers: int) -> int:
     """Serve until told to stop; the worker runs in a process of its own, is kept running, and dies with us."""
     telemetry.set_up()
+    _refuse_fictional_custodians(settings)
     with standing(settings), kept_running("worker"):
         telemetry.log.info("serving", port=port)
         listen("api.app:from_worker", port=port, workers=workers)
     return 0
+
+
+def _refuse_fictional_custodians(settings: Settings) -> None:
+    """Where people are real, evidence about them must not be open to the installation itself."""
+    folder = settings.home / "keys"
+    if settings.in_production and not custodians.are_appointed(folder):
+        raise SettingUnusable("appoint two custodians first: xinqiao keys custodians FILE")
 
 
 def listen(factory: str, *, port: int, workers: int) -> None:

@@ -158,6 +158,14 @@ async def sign_out(settings: Settings, request: Request[Any, Any, Any]) -> None:
         )
 
 
+async def end_all(user: UserId) -> None:
+    """End every session of a person, on whatever device."""
+    async with open_upkeep() as upkeep:
+        await upkeep.db.execute_query(
+            "update api_session set ended_at = $2 where user_id = $1 and ended_at is null", [user, upkeep.now]
+        )
+
+
 def csrf_token(request: Request[Any, Any, Any]) -> str:
     """The form token of a session: an HMAC of its cookie, so that nothing need be stored and none can be forged."""
     cookie_token = request.cookies.get(cookie_name(request.app.state.settings), "")

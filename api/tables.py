@@ -6,6 +6,8 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.models import Model
 
+from consent import holdings
+
 
 class ClientRow(Model):
     """An OAuth client of a partner; without an approval, a proposal."""
@@ -66,3 +68,8 @@ class AuthorizationRow(Model):
 
     class Meta:
         table = "api_authorization"
+
+
+holdings.deletes("api_session", at_once=False)
+holdings.deletes("api_link", at_once=False)
+holdings.deletes("api_password", at_once=False)

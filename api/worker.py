@@ -14,7 +14,7 @@ from compliance import sequencer
 from compliance.act import open_act, open_upkeep
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
-from consent import effects, grants
+from consent import capsules, deletion, effects, grants
 from partners import delivery, prescreens
 from partners.connectors import registry as connectors
 
@@ -25,6 +25,9 @@ EXPIRY_EVERY_SECONDS = 5.0
 EXPIRED_AT_ONCE = 100
 OVERDUE_EVERY_SECONDS = 60.0
 OVERDUE_AT_ONCE = 100
+DELETIONS_EVERY_SECONDS = 2.0
+DELETIONS_AT_ONCE = 20
+CAPSULES_EVERY_SECONDS = 3_600.0
 DELIVERIES_AT_ONCE = 10
 LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
 
@@ -64,6 +67,8 @@ def jobs(settings: Settings) -> list[Job]:
         Job("lists", make_list),
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
+        Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
+        Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
@@ -118,6 +123,26 @@ async def end_expired() -> bool:
         return False
     async with open_act(CLERK, None) as act:
         return await grants.end_expired(act, EXPIRED_AT_ONCE) > 0
+
+
+async def finish_deletions() -> bool:
+    """Do what deletions of people leave to be done: keys, sign-ins, pseudonyms."""
+    async with open_upkeep(CLERK) as upkeep:
+        waiting = await deletion.any_unfinished(upkeep)
+    if not waiting:
+        return False
+    async with open_act(CLERK, None) as act:
+        return await deletion.finish(act, DELETIONS_AT_ONCE) > 0
+
+
+async def destroy_capsules() -> bool:
+    """Destroy evidence whose time is over."""
+    async with open_upkeep(CLERK) as upkeep:
+        due = await capsules.any_due(upkeep)
+    if not due:
+        return False
+    async with open_act(CLERK, None) as act:
+        return await capsules.destroy_due(act) > 0
 
 
 async def escalate_overdue() -> bool:

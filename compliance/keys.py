@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from compliance import custodians
+from compliance.custodians import Custodians
 from compliance.refusals import Refusal
 
 NONCE_BYTES = 12
@@ -117,11 +119,15 @@ class SigningFile:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The installation's own keys. `root` is what the others are derived from; `log` signs checkpoints."""
+    """The installation's own keys. `root` is what the others are derived from; `log` signs checkpoints.
+
+    `custodians` are the public keys of those who alone can open an evidence capsule, both together.
+    """
 
     root: bytes
     log: Ed25519PrivateKey
     signing_file: SigningFile
+    custodians: Custodians
 
     @property
     def signing(self) -> ECKey:
@@ -173,7 +179,30 @@ def load(folder: Path) -> Keyring:
         _kept(folder / SIGNING, lambda: _first_signing_keys(folder / SINGLE).written())
         (folder / SINGLE).unlink(missing_ok=True)  # else a private key would stay after it retires
         signing = SigningFile(folder / SIGNING)
-    return Keyring(root, Ed25519PrivateKey.from_private_bytes(log), signing)
+        both = _custodians(folder)
+    return Keyring(root, Ed25519PrivateKey.from_private_bytes(log), signing, both)
+
+
+def appoint(folder: Path, key_set: Mapping[str, object]) -> Custodians:
+    """Replace the custodians of evidence capsules: what is sealed from now on is for these two.
+
+    Raises `custodians.CustodiansUnusable`. The private parts of fictional custodians are deleted.
+    """
+    both = custodians.chosen(key_set)
+    with _locked(folder):
+        public = {"keys": [key.as_dict(private=False) for key in both]}
+        _write(folder / custodians.FILE, json.dumps(public, indent=1).encode())
+        (folder / custodians.FICTIONAL).unlink(missing_ok=True)
+    return both
+
+
+def _custodians(folder: Path) -> Custodians:
+    """As appointed; else two that are made up and kept as such, which a production installation does not start with."""
+    if not (folder / custodians.FILE).exists():
+        public, private = custodians.fictional()
+        _write(folder / custodians.FICTIONAL, private)
+        _write(folder / custodians.FILE, public)
+    return custodians.chosen(json.loads((folder / custodians.FILE).read_bytes()))
 
 
 def rotate(folder: Path, *, at_once: bool = False) -> str:

@@ -83,6 +83,9 @@ def _start(home: Path, data: Path, sockets: Path, settings: Mapping[str, str]) -
         "port": str(PORT),
         "logging_collector": "off",
         "timezone": "UTC",
+        # What was deleted must not live on in old files: neither in a segment kept for later, nor as a value in an error.
+        "wal_recycle": "off",
+        "log_error_verbosity": "terse",
         **settings,
     }
     flags = [f"-c{name}={value}" for name, value in wanted.items()]

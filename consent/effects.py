@@ -272,6 +272,14 @@ async def of_grant(at: Act | View, grant: GrantId) -> list[Effect]:
     return [_effect(row) for row in await at.db.execute_query_dict(OF_GRANT, [grant])]
 
 
+async def of_deletion(view: View, deletion: UUID) -> list[Effect]:
+    """What each recipient did after a deletion, for whoever holds its unguessable id."""
+    rows = await view.db.execute_query_dict(
+        "select * from consent_deletion_effects($1, $2)", [deletion, PAGE_MAX]
+    )
+    return [_effect(row) for row in rows]
+
+
 async def any_overdue(upkeep: Upkeep) -> bool:
     """Whether there is anything for `escalate_overdue` to do; the upkeep is a worker's."""
     return bool(await upkeep.db.execute_query_dict(MISSED, [upkeep.now, 1]))

@@ -4,16 +4,19 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.models import Model
 
+from consent import holdings
+
 
 class PersonRow(Model):
     """A person the data are about."""
 
     id = fields.UUIDField(primary_key=True)
-    reference_index = fields.BinaryField()
-    reference_sealed = fields.BinaryField()
+    reference_index = fields.BinaryField(null=True)
+    reference_sealed = fields.BinaryField(null=True)
     born_on = fields.DateField(null=True)
     fictional = fields.BooleanField(default=False)
     objected_to_prescreen_at = fields.DatetimeField(null=True)
+    erased_at = fields.DatetimeField(null=True)
     made_at = fields.DatetimeField()
 
     class Meta:
@@ -64,6 +67,7 @@ class GrantRow(Model):
     extended_at = fields.DatetimeField(null=True)
     evidence: fields.Field[dict[str, str] | None] = fields.JSONField(null=True)
     fictional = fields.BooleanField(default=False)
+    erased_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "consent_grant"
@@ -103,3 +107,34 @@ class ReceiptRow(Model):
 
     class Meta:
         table = "consent_receipt"
+
+
+holdings.keeps("compliance_fact", "facts are only added; what they say is sealed under the person's key")
+holdings.keeps("compliance_log", "the log's places and hashes; they say nothing that can be read")
+holdings.keeps("compliance_reply", "sealed under the person's key, and forgotten after a day")
+holdings.empties(
+    "consent_person",
+    """reference_index = null, reference_sealed = null, born_on = null, objected_to_prescreen_at = null,
+       erased_at = clock_timestamp()""",
+    "id = $1 and erased_at is null",
+    stays="an id that leads to nobody, so that what recipients still owe can be followed",
+)
+holdings.keeps("consent_deletion", "that a deletion was asked for, when, and the certificate that was given")
+holdings.keeps(
+    "consent_effect", "what each recipient was asked and answered; it says nothing about the person"
+)
+holdings.empties(
+    "consent_grant",
+    "evidence = null, language = null, rejected_reason = null, erased_at = clock_timestamp()",
+    "user_id = $1 and erased_at is null",
+    stays="that a consent of somebody once stood and how it ended: recipients answer for what they hold by its id",
+)
+holdings.deletes(
+    "consent_pseudonym",
+    """user_id = $1 and not exists (select 1 from consent_effect e where e.user_id = consent_pseudonym.user_id
+       and e.recipient = consent_pseudonym.partner and e.settled_at is null)""",
+    stays="what a recipient calls somebody whose data it has yet to delete; gone when it has answered",
+)
+holdings.deletes("consent_use", "grant_id in (select id from consent_grant where user_id = $1)")
+holdings.deletes("consent_receipt")
+holdings.deletes("consent_extension")

@@ -8,9 +8,9 @@ from uuid import UUID
 from compliance import ids
 from compliance.act import Act
 from compliance.canonical import Json
-from compliance.refusals import Fault, NotFound, Unacceptable
+from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId, UserId
-from consent import endings
+from consent import deletion, endings
 from consent.permits import BUSINESS_ZONE
 from partners.tables import OutcomeRow, ReferralRow
 from scoring import scores
@@ -76,7 +76,7 @@ async def _about(act: Act, referral: UUID | None, score: UUID | None) -> tuple[U
         return await scores.subject(act, score)
     row = await ReferralRow.filter(id=referral).using_db(act.db).first()
     if row is None:
-        raise NotFound
+        raise await deletion.missing(act, referral)
     return UserId(row.user_id), GrantId(row.grant_id)
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from compliance import ids
 from compliance.act import Act, View
 from compliance.canonical import Json
-from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
+from compliance.refusals import Fault, Refusal, Unacceptable
 from compliance.vocabulary import OPERATOR, GrantId, PartnerId, Purpose, UserId
-from consent import people
+from consent import deletion, people
 from consent.endings import Ended, on_grant_ended
 from consent.permits import Permit
 from partners.tables import ReferralRow, ReferralStepRow
@@ -194,7 +194,7 @@ async def locked(act: Act, referral: UUID) -> ReferralRow:
     """One referral that the caller may see, locked until the act ends; or 404."""
     row = await ReferralRow.filter(id=referral).using_db(act.db).select_for_update().first()
     if row is None:
-        raise NotFound
+        raise await deletion.missing(act, referral)
     return row
 
 

@@ -6,6 +6,8 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.models import Model
 
+from consent import holdings
+
 
 class PartnerRow(Model):
     """A licensed institution."""
@@ -170,3 +172,14 @@ class OutcomeRow(Model):
 
     class Meta:
         table = "partners_outcome"
+
+
+holdings.keeps(
+    "partners_entry",
+    "a random number on a bank's frozen list; the bank must still learn that it was taken back",
+)
+holdings.deletes("partners_application")
+holdings.deletes("partners_offer")
+holdings.deletes("partners_referral", known_to=("partner",))
+holdings.deletes("partners_outcome", known_to=("partner",))
+holdings.deletes("partners_referral_step")

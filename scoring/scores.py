@@ -11,7 +11,7 @@ from compliance.canonical import digest
 from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
-from consent import endings, permits
+from consent import deletion, endings, permits
 from consent.permits import Permit
 from scoring import population, registry, release
 from scoring.population import Held
@@ -120,7 +120,7 @@ async def subject(act: Act, score: UUID) -> tuple[UserId, GrantId]:
 async def _found(act: Act, score: UUID) -> ScoreRow:
     row = await ScoreRow.filter(id=score).using_db(act.db).first()
     if row is None:
-        raise NotFound
+        raise await deletion.missing(act, score)
     return row
 
 

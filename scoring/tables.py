@@ -6,6 +6,8 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.models import Model
 
+from consent import holdings
+
 
 class ModelRow(Model):
     """A registered model and how far it was approved."""
@@ -77,3 +79,7 @@ class LicenceRow(Model):
 
     class Meta:
         table = "scoring_licence"
+
+
+holdings.deletes("scoring_feature")
+holdings.deletes("scoring_score", known_to=("partner", "relay"))

@@ -7,6 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,10 @@ FIELDS = sorted(
     {name for page in Path("api/web/templates").glob("*.html") for name in FIELD.findall(page.read_text())}
 )
 """Every field of every form."""
+
+
+ENDS_SESSIONS = {"POST /v1/me/deletion"}
+"""What can be done once: afterwards nobody is signed in."""
 
 
 @pytest.fixture
@@ -356,6 +361,8 @@ KINDS = (
 @pytest.mark.parametrize("route", routes.every(), ids=str)
 async def test_every_route_withstands_every_kind(planted, route: Route) -> None:
     for send_them in KINDS:
+        if str(route) in ENDS_SESSIONS:
+            planted = replace(planted, browser=await planted.here.browser(planted.person))
         await send_them(planted, route)
 
 
@@ -432,7 +439,7 @@ async def test_the_right_bodies_are_right(planted) -> None:
         world.told(await planted.bank.call("POST", path, said.pop(f"POST {status}")), 409)["code"]
         == "step_forbidden"
     )
-    for name, right in said.items():
+    for name, right in sorted(said.items(), key=lambda one: one[0] in ENDS_SESSIONS):
         route = routes.find(*name.split())
         answer = await planted.caller(route.access.kind).call(route.method, route.at(**planted.named), right)
         assert answer.status_code in (200, 201, 202), f"{name}: {answer.text}"

@@ -51,7 +51,7 @@ CALLERS = {
     "open_view": {"api/access.py", "api/demo/world.py", "api/v1/health.py", "api/v1/log.py"},
     "record_refusal": {"api/access.py", "compliance/act.py"},
     # Keys of people, and their deletion.
-    "erase": set(),
+    "erase": {"consent/deletion.py"},
 }
 
 
@@ -160,5 +160,5 @@ def test_sql_is_never_written_from_outside_input():
     assert found == []
 
 
-LOCAL_SQL = {"query", "sql", "count", "select", "key"}
-"""Names under which a module formats its own constants before it asks."""
+LOCAL_SQL = {"query", "sql", "count", "select", "key", "holding"}
+"""Names under which a module formats its own constants before it asks; a holding is declared beside its table."""

@@ -9,7 +9,7 @@ from tortoise.models import Model
 from compliance import database as databases
 from compliance import migrate
 from compliance.migrate import ROLES, Migration, MigrationRefused
-from consent import endings
+from consent import endings, holdings
 
 OPEN: dict[str, str] = {
     "migration": "which SQL ran; no role may read it",
@@ -36,7 +36,7 @@ BELOW_CONSENT = {
     "compliance_fact": "facts are only added",
     "compliance_reply": "checked again before each repeat, forgotten after a day",
 }
-DEFINERS = {"compliance_leaves"}
+DEFINERS = {"compliance_leaves", "consent_deletion_effects", "consent_deletion_of"}
 """Functions that act with their owner's rights: each is one statement, and each is listed."""
 
 
@@ -107,6 +107,19 @@ async def test_every_table_that_rests_on_a_grant_says_what_its_end_means(owner):
     declared, kept = set(endings.declared()), set(endings.kept())
     assert resting == (declared | kept | set(BELOW_CONSENT))
     assert all(len(reason) > 20 for reason in endings.kept().values())
+
+
+async def test_every_table_about_people_says_what_a_deletion_does_to_it(owner):
+    rows = await owner.fetch(
+        """select distinct table_name from information_schema.columns
+           where table_schema = 'public' and (column_name in ('user_id', 'person') or table_name = 'consent_person')"""
+    )
+    for package in migrate.PACKAGES:
+        importlib.import_module(f"{package}.tables")
+    about = {row["table_name"] for row in rows} | {"consent_use"}
+    assert about == {holding.table for holding in holdings.declared()}
+    untouched = [holding for holding in holdings.declared() if holding.statement is None]
+    assert all(len(holding.stays) > 20 for holding in untouched)
 
 
 def declared_tables() -> list[type[Model]]:

@@ -63,6 +63,7 @@ class Seeds:
                 "notice_sha256": "0" * 64,
             },
             "POST /v1/me/lists": {"objects": False},
+            "POST /v1/me/deletion": {"confirmation": "delete_everything_about_me"},
             "POST /v1/operator/clients": {
                 "client_id": "another-client",
                 "partner": ids.public("ptn", self.bank.client.partner),
@@ -167,6 +168,7 @@ async def planted(here: World) -> Seeds:
         "referral_id": ids.public("ref", picked.referral.id),
         "fact_id": ids.public("fct", score.fact),
         "user": await world.pseudonym_of(person, bank.client),
+        "deletion_id": ids.public("del", await world.deleted((await world.persons(1))[0])),
         "client_id": (await oauth_app.a_client(bank.client.partner)).client_id,
     }
     return Seeds(

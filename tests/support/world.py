@@ -42,7 +42,7 @@ from compliance.vocabulary import (
     StaffRole,
     Worker,
 )
-from consent import grants, people
+from consent import deletion, grants, people
 from consent.grants import Ask
 from consent.people import NewPerson
 from consent.tables import GrantRow
@@ -174,6 +174,14 @@ async def granted(
 async def withdrawn(person: Person, grant: UUID) -> GrantRow:
     async with open_act(person, None) as act:
         return await grants.withdraw(act, GrantId(grant))
+
+
+async def deleted(person: Person) -> UUID:
+    """The person deletes everything about themselves; the deletion's id."""
+    async with open_act(person, None) as act:
+        made = await deletion.delete_person(act)
+    await deletion.destroy_key(person.user)
+    return made.id
 
 
 async def scored(

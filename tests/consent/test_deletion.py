@@ -1,0 +1,251 @@
+"""Deletion: all use ends in the same act, nothing about the person is left but what law demands, sealed to two."""
+
+import json
+from uuid import uuid4
+
+import pytest
+from joserfc import jwe, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
+from support import world
+from tortoise.exceptions import IntegrityError
+
+from compliance import custodians, ids
+from compliance.act import open_act, open_upkeep, open_view
+from compliance.database import ground
+from compliance.keys import KeyErased
+from compliance.refusals import NotFound
+from compliance.vocabulary import Worker
+from consent import capsules, deletion, grants, people, permits
+from consent.people import NewPerson
+from scoring import scores
+
+CLERK = Worker("clerk")
+
+
+async def deleted(person):
+    async with open_act(person, None) as act:
+        made = await deletion.delete_person(act)
+    await deletion.destroy_key(person.user)
+    return made
+
+
+async def finished():
+    async with open_act(CLERK, None) as act:
+        return await deletion.finish(act, 10)
+
+
+@pytest.fixture
+async def here(ground):
+    await world.put_model_in_use()
+    await world.open_channel()
+    return ground
+
+
+@pytest.mark.usefixtures("here")
+async def test_everything_stops_in_the_same_act(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    given = await world.granted(person, bank)
+    paused = await world.granted(person, bank, world.LISTING)
+    async with open_act(person, None) as act:
+        await grants.pause(act, paused.id)
+    waiting = await world.asked(bank, world.Purpose.PORTRAIT, user=person.user)
+    await world.scored(bank, person)
+    await deleted(person)
+    rows = await owner.fetch("select id, state, ended_code, evidence, erased_at from consent_grant")
+    assert {r["id"]: (r["state"], r["ended_code"]) for r in rows} == {
+        given.id: ("ended", "withdrawn"),
+        paused.id: ("ended", "withdrawn"),
+        waiting.id: ("rejected", None),
+    }
+    assert all(r["evidence"] is None and r["erased_at"] for r in rows)
+    with pytest.raises(permits.ConsentWithdrawn):
+        await world.scored(bank, person)
+    for table in ("scoring_feature", "scoring_score", "consent_use", "consent_receipt"):
+        assert await owner.fetchval(f"select count(*) from {table}") == 0
+
+
+@pytest.mark.usefixtures("here")
+async def test_who_is_deleted_can_do_nothing_more_and_not_be_deleted_again(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    await deleted(person)
+    with pytest.raises(permits.AgeNotEstablished):
+        await world.granted(person, bank)
+    with pytest.raises(KeyErased):
+        await deleted(person)
+    assert await owner.fetchval("select count(*) from consent_deletion") == 1
+
+
+@pytest.mark.usefixtures("here")
+async def test_nobody_else_is_touched(owner):
+    bank = await world.a_bank()
+    one, other = await world.persons(2)
+    await world.granted(one, bank)
+    kept = await world.granted(other, bank)
+    await world.scored(bank, other)
+    before = await owner.fetchrow("select * from consent_person where id = $1", other.user)
+    await deleted(one)
+    await finished()
+    assert await owner.fetchrow("select * from consent_person where id = $1", other.user) == before
+    assert (await owner.fetchrow("select * from consent_grant where id = $1", kept.id))["erased_at"] is None
+    for table in ("scoring_feature", "scoring_score", "consent_use", "consent_receipt", "consent_pseudonym"):
+        assert await owner.fetchval(f"select count(*) from {table} where true") >= 1
+    assert (await world.scored(bank, other)).points
+
+
+@pytest.mark.usefixtures("here")
+async def test_the_same_reference_is_somebody_new():
+    reference = str(uuid4())
+    async with open_act(CLERK, None) as act:
+        before = (await people.bring(act, [NewPerson(reference, None, fictional=True)]))[reference]
+    await deleted(world.Person(before, uuid4(), world.datetime.now(world.UTC), "one_time_link"))
+    async with open_act(CLERK, None) as act:
+        assert (await people.bring(act, [NewPerson(reference, None, fictional=True)]))[reference] != before
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_score_of_somebody_deleted_is_told_as_erased(owner):
+    bank, other = await world.a_bank(), await world.a_bank("beta")
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    score = await world.scored(bank, person)
+    await deleted(person)
+    await finished()
+    for caller, refusal in ((bank, KeyErased), (other, NotFound)):
+        with pytest.raises(refusal):
+            async with open_act(caller, None) as act:
+                await scores.show(act, score.id)
+    with pytest.raises(KeyErased):
+        async with open_act(Worker("auditor"), None) as act:
+            await scores.replay(act, score.id)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_recipient_knows_whom_it_has_to_delete_until_it_has_answered(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    await deleted(person)
+    assert await finished() == 1
+    assert await owner.fetchval("select count(*) from consent_pseudonym") == 1
+    await owner.execute(
+        """update consent_effect set state = 'purged', delivered_at = now(), acknowledged_at = now(), settled_at = now(),
+           attestation = 'x'"""
+    )
+    async with open_upkeep(CLERK) as upkeep:
+        assert await deletion.any_unfinished(upkeep)
+    await finished()
+    assert await owner.fetchval("select count(*) from consent_pseudonym") == 0
+    async with open_upkeep(CLERK) as upkeep:
+        assert not await deletion.any_unfinished(upkeep)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_crash_before_the_key_is_destroyed_is_made_good(owner):
+    [person] = await world.persons(1)
+    async with open_act(person, None) as act:
+        made = await deletion.delete_person(act)
+    assert await ground().key_store.sealers([person.user])
+    assert await finished() == 1
+    assert not await ground().key_store.sealers([person.user])
+    async with open_view(None) as view:
+        assert (await deletion.look(view, made.id)).finished_at
+
+
+@pytest.mark.usefixtures("here")
+async def test_the_certificate_verifies_and_names_nobody(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    known_as = await owner.fetchval("select id from consent_pseudonym")
+    made = await deleted(person)
+    token = jwt.decode(made.certificate, KeySet(ground().keyring.published()), algorithms=["ES256"])
+    assert token.header["typ"] == "deletion-certificate+jwt"
+    assert token.claims["rows"]["consent_person"] == 1
+    assert token.claims["capsule"]["keep_until"] > "2029"
+    for secret in (person.user, known_as):
+        assert str(secret) not in json.dumps(token.claims)
+        assert ids.public("usr", secret) not in json.dumps(token.claims)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_capsule_opens_to_both_custodians_together_and_to_nobody_else(owner, home):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    given = await world.granted(person, bank)
+    await world.scored(bank, person)
+    made = await deleted(person)
+    async with open_act(CLERK, None) as act:
+        [sealed] = await capsules.hand_over(act, made.capsule.id, "court order 1")
+    private = json.loads((home / "keys" / custodians.FICTIONAL).read_bytes())["keys"]
+    first, second = (ECKey.import_key(key) for key in private)
+    algorithms = list(capsules.HEADER.values())
+    inner = jwe.decrypt_compact(sealed, first, algorithms=algorithms).plaintext
+    for wrong in (second, ground().keyring.signing):
+        with pytest.raises((JoseError, ValueError)):
+            jwe.decrypt_compact(sealed, wrong, algorithms=algorithms)
+    with pytest.raises((JoseError, ValueError)):
+        jwe.decrypt_compact(inner, first, algorithms=algorithms)
+    content = json.loads(jwe.decrypt_compact(inner, second, algorithms=algorithms).plaintext)
+    told = [json.loads(fact["payload"])["kind"] for fact in content["facts"]]
+    assert {"grant_given", "score_issued", "grant_withdrawn"} <= set(told)
+    assert all(json.loads(fact["payload"])["grant"] == str(given.id) for fact in content["facts"])
+    [receipt] = content["receipts"]
+    claims = jwt.decode(receipt, KeySet(ground().keyring.published()), algorithms=["ES256"]).claims
+    assert claims["state"] == "ended"
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_long_history_fills_several_parts(owner, monkeypatch):
+    monkeypatch.setattr(capsules, "PART_FACTS", 2)
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    for _ in range(3):
+        await world.scored(bank, person)
+    made = await deleted(person)
+    assert await owner.fetchval("select count(*) from consent_capsule where id = $1", made.capsule.id) >= 3
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_capsule_is_destroyed_when_its_time_is_over(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    made = await deleted(person)
+    async with open_upkeep(CLERK) as upkeep:
+        assert not await capsules.any_due(upkeep)
+    await owner.execute("update consent_capsule set keep_until = current_date - 1")
+    async with open_upkeep(CLERK) as upkeep:
+        assert await capsules.any_due(upkeep)
+    async with open_act(CLERK, None) as act:
+        assert await capsules.destroy_due(act) == 1
+    with pytest.raises(NotFound):
+        async with open_act(CLERK, None) as act:
+            await capsules.hand_over(act, made.capsule.id, "court order 1")
+
+
+@pytest.mark.usefixtures("here")
+async def test_who_never_agreed_to_anything_leaves_no_capsule(owner):
+    [person] = await world.persons(1)
+    assert (await deleted(person)).capsule is None
+    assert await owner.fetchval("select count(*) from consent_capsule") == 0
+
+
+@pytest.mark.usefixtures("here")
+async def test_an_unknown_number_is_nothing():
+    async with open_view(None) as view:
+        with pytest.raises(NotFound):
+            await deletion.look(view, ids.random_id())
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("change", ["born_on = '1980-01-01'", "reference_index = 'x'", "born_on = null"])
+async def test_a_person_cannot_become_somebody_else(change):
+    [person] = await world.persons(1)
+    with pytest.raises(IntegrityError, match="only delete it"):
+        async with open_act(person, None) as act:
+            await act.db.execute_query(f"update consent_person set {change} where id = $1", [person.user])
