@@ -70,6 +70,6 @@ class AuthorizationRow(Model):
         table = "api_authorization"
 
 
-holdings.deletes("api_session", at_once=False)
-holdings.deletes("api_link", at_once=False)
-holdings.deletes("api_password", at_once=False)
+holdings.deletes("api_session", part=None, at_once=False)
+holdings.deletes("api_link", part=None, at_once=False)
+holdings.deletes("api_password", part=None, at_once=False)

@@ -1,4 +1,4 @@
-"""What is held about a person, table by table: what their deletion does with it, and why what stays may stay."""
+"""What is held about a person, table by table: what their copy shows of it, what their deletion does with it, what may stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,26 @@ OWN = "user_id = $1"
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One table. `statement` takes the person's id as `$1` and says which rows it changed, one row each.
+    """One table; `where` finds a person's rows, their id being `$1`.
 
+    `part` is what the table is called in their copy, and `prefix` the one of its public ids; no part: it says nothing
+    that the copy does not show elsewhere. `statement` deletes or empties the rows and answers one row for each.
     `at_once` statements run in the person's own act, behind their own wall; the others when the deletion is finished,
     with the platform's rights. `stays` says what is left in the table and why.
     """
 
     table: str
+    where: str
+    part: str | None
+    prefix: str | None
     statement: str | None
     at_once: bool
     stays: str | None
+
+    @property
+    def rows(self) -> str:
+        """The statement that reads a person's rows as JSON, at most `$2` of them."""
+        return f"select to_jsonb(t)::text as line from {self.table} t where {self.where} order by 1 limit $2"
 
 
 _held: dict[str, Holding] = {}
@@ -34,31 +44,39 @@ def deletes(
     table: str,
     where: str = OWN,
     *,
+    part: str | None,
+    prefix: str | None = None,
     at_once: bool = True,
     known_to: Sequence[str] = (),
+    but: str = "true",
     stays: str | None = None,
 ) -> None:
-    """Declare that a person's rows go. `known_to`: columns of partners who are told `erased` where they ask for its id."""
+    """Declare that a person's rows go, but for those that `but` excepts.
+
+    `known_to`: columns of partners who are told `erased` where they ask for a row by its id.
+    """
     told = "".join(
         f"""told_{column} as (insert into consent_erased (id, partner)
             select id, {column} from gone where {column} is not null on conflict do nothing), """
         for column in known_to
     )
     columns = ", ".join(("id", *known_to)) if known_to else "1 as row"
-    gone = f"gone as (delete from {table} where {where} returning {columns})"
+    gone = f"gone as (delete from {table} where {where} and {but} returning {columns})"
     statement = f"with {gone}, {told}counted as (select 1 from gone) select 1 from counted"
-    _declare(Holding(table, statement, at_once, stays))
+    _declare(Holding(table, where, part, prefix, statement, at_once, stays))
 
 
-def empties(table: str, changes: str, where: str = OWN, *, stays: str) -> None:
+def empties(
+    table: str, changes: str, where: str = OWN, *, part: str, prefix: str | None = None, stays: str
+) -> None:
     """Declare that a person's rows stay without their content: `changes` is what SET takes."""
-    statement = f"update {table} set {changes} where {where} returning 1"
-    _declare(Holding(table, statement, at_once=True, stays=stays))
+    statement = f"update {table} set {changes}, erased_at = clock_timestamp() where {where} and erased_at is null returning 1"
+    _declare(Holding(table, where, part, prefix, statement, at_once=True, stays=stays))
 
 
-def keeps(table: str, stays: str) -> None:
+def keeps(table: str, stays: str, where: str = OWN, *, part: str | None, prefix: str | None = None) -> None:
     """Declare that a person's rows stay as they are, and why they may."""
-    _declare(Holding(table, None, at_once=True, stays=stays))
+    _declare(Holding(table, where, part, prefix, None, at_once=True, stays=stays))
 
 
 def declared() -> list[Holding]:

@@ -109,32 +109,54 @@ class ReceiptRow(Model):
         table = "consent_receipt"
 
 
-holdings.keeps("compliance_fact", "facts are only added; what they say is sealed under the person's key")
-holdings.keeps("compliance_log", "the log's places and hashes; they say nothing that can be read")
-holdings.keeps("compliance_reply", "sealed under the person's key, and forgotten after a day")
+holdings.keeps(
+    "compliance_fact",
+    "facts are only added; what they say is sealed under the person's key",
+    "person = $1",
+    part="log",
+    prefix="fct",
+)
+holdings.keeps(
+    "compliance_log",
+    "the log's places and hashes; they say nothing that can be read",
+    "person = $1",
+    part=None,
+)
+holdings.keeps(
+    "compliance_reply", "sealed under the person's key, and forgotten after a day", "person = $1", part=None
+)
 holdings.empties(
     "consent_person",
-    """reference_index = null, reference_sealed = null, born_on = null, objected_to_prescreen_at = null,
-       erased_at = clock_timestamp()""",
-    "id = $1 and erased_at is null",
+    "reference_index = null, reference_sealed = null, born_on = null, objected_to_prescreen_at = null",
+    "id = $1",
+    part="who_you_are",
     stays="an id that leads to nobody, so that what recipients still owe can be followed",
 )
-holdings.keeps("consent_deletion", "that a deletion was asked for, when, and the certificate that was given")
 holdings.keeps(
-    "consent_effect", "what each recipient was asked and answered; it says nothing about the person"
+    "consent_deletion", "that a deletion was asked for, when, and the certificate that was given", part=None
+)
+holdings.keeps(
+    "consent_effect",
+    "what each recipient was asked and answered; it says nothing about the person",
+    part="after_withdrawals",
 )
 holdings.empties(
     "consent_grant",
-    "evidence = null, language = null, rejected_reason = null, erased_at = clock_timestamp()",
-    "user_id = $1 and erased_at is null",
+    "evidence = null, language = null, rejected_reason = null",
+    part="consents",
+    prefix="gnt",
     stays="that a consent of somebody once stood and how it ended: recipients answer for what they hold by its id",
 )
 holdings.deletes(
     "consent_pseudonym",
-    """user_id = $1 and not exists (select 1 from consent_effect e where e.user_id = consent_pseudonym.user_id
-       and e.recipient = consent_pseudonym.partner and e.settled_at is null)""",
+    part="names_at_recipients",
+    prefix="usr",
+    but="""not exists (select 1 from consent_effect e where e.user_id = consent_pseudonym.user_id
+           and e.recipient = consent_pseudonym.partner and e.settled_at is null)""",
     stays="what a recipient calls somebody whose data it has yet to delete; gone when it has answered",
 )
-holdings.deletes("consent_use", "grant_id in (select id from consent_grant where user_id = $1)")
-holdings.deletes("consent_receipt")
-holdings.deletes("consent_extension")
+holdings.deletes(
+    "consent_use", "grant_id in (select id from consent_grant where user_id = $1)", part="uses_by_month"
+)
+holdings.deletes("consent_receipt", part="receipts")
+holdings.deletes("consent_extension", part="extensions", prefix="ext")

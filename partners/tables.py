@@ -177,9 +177,11 @@ class OutcomeRow(Model):
 holdings.keeps(
     "partners_entry",
     "a random number on a bank's frozen list; the bank must still learn that it was taken back",
+    part="lists",
+    prefix="ent",
 )
-holdings.deletes("partners_application")
-holdings.deletes("partners_offer")
-holdings.deletes("partners_referral", known_to=("partner",))
-holdings.deletes("partners_outcome", known_to=("partner",))
-holdings.deletes("partners_referral_step")
+holdings.deletes("partners_application", part="loan_searches", prefix="app")
+holdings.deletes("partners_offer", part="offers", prefix="off")
+holdings.deletes("partners_referral", part="referrals", prefix="ref", known_to=("partner",))
+holdings.deletes("partners_outcome", part="reported_outcomes", prefix="out", known_to=("partner",))
+holdings.deletes("partners_referral_step", part="referral_history")

@@ -81,5 +81,5 @@ class LicenceRow(Model):
         table = "scoring_licence"
 
 
-holdings.deletes("scoring_feature")
-holdings.deletes("scoring_score", known_to=("partner", "relay"))
+holdings.deletes("scoring_feature", part="behaviour")
+holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))

@@ -12,7 +12,7 @@ from api.v1.wire import Page, when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import Category, GrantId, Language, PartnerId
-from consent import extensions, grants, life, objections, receipts
+from consent import copies, extensions, grants, life, objections, permits, receipts
 from consent.grants import RejectionReason
 from consent.tables import GrantRow
 
@@ -181,6 +181,14 @@ async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Respon
         return answered(act, view(act, row), 200)
 
 
+@get("/v1/me/copy", opt=person(), summary="A copy of everything about me")
+async def copy_everything(request: AnyRequest) -> Response[bytes]:
+    """Everything that is held about you, part by part: each row as it stands, with what was sealed opened."""
+    async with request_act(request) as act:
+        made = await copies.make(act, permits.own_permit(act))
+    return Response(made.as_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
 def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | None = None) -> OwnGrant:
     """A grant as its person sees it."""
     state, code = life.state_now(row, at.now)
@@ -216,4 +224,5 @@ routes = [
     pause_everything,
     resume_everything,
     withdraw_grant,
+    copy_everything,
 ]

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,6 +17,7 @@ from api.web.texts import Words
 from compliance.vocabulary import Language
 
 TEMPLATES = Path(__file__).parent / "templates"
+Content = TypeVar("Content", str, bytes)
 GAP = {Language.ZH_CN: "", Language.EN: " "}
 """What stands between two sentences."""
 COOKIE = "language"
@@ -133,7 +134,7 @@ def go(request: AnyRequest, path: str) -> Redirect:
     return Redirect(path, status_code=303, headers=headers(request.app.state.settings))
 
 
-def file(request: AnyRequest, name: str, content: str, media_type: str) -> Response[str]:
-    """A text to keep, under a name of our own making."""
+def file(request: AnyRequest, name: str, content: Content, media_type: str) -> Response[Content]:
+    """Something to keep, under a name of our own making."""
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type=media_type, headers=headers(request.app.state.settings) | disposition)

@@ -1,0 +1,157 @@
+"""The copy of everything that is held about a person, for themselves (PIPL Art 45): each table as it stands, opened."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from compliance import ids, sequencer
+from compliance.act import Act
+from compliance.canonical import Json
+from compliance.database import ground
+from compliance.keys import Sealer
+from compliance.refusals import Refusal
+from consent import holdings
+from consent.holdings import Holding
+from consent.permits import OwnPermit
+
+ROWS_MAX = 100_000
+"""Of one table. Nobody has as many; who had would be answered by hand."""
+Row = dict[str, Any]
+Opening = Callable[[Act, Sealer, Row], Awaitable[Row]]
+HIDDEN = frozenset(
+    {"user_id", "person", "transaction", "seq", "reference_index", "fact_promise", "permit_digest"}
+)
+"""Ids and numbers inside the installation; they say nothing about anybody."""
+PREFIXES = {
+    "grant_id": "gnt",
+    "recipient": "ptn",
+    "partner": "ptn",
+    "bureau": "ptn",
+    "relay": "ptn",
+    "application": "app",
+    "picked": "off",
+    "offer": "off",
+    "referral": "ref",
+    "score": "scr",
+    "product": "prd",
+    "model": "mdl",
+    "prescreen": "pre",
+    "fact": "fct",
+    "pseudonym": "usr",
+}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would run: such a cell begins with an apostrophe."""
+_opened: dict[str, Opening] = {}
+
+
+class CopyTooLarge(Refusal):
+    """More rows than a copy is made of: somebody has to help."""
+
+    status, code, title = 409, "copy_too_large", "There is more about you than this page can give"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Part by part, its rows; times are UTC, ids are those that partners and pages use."""
+
+    made_at: datetime
+    parts: Mapping[str, list[Row]]
+
+    def as_json(self) -> bytes:
+        """One JSON document."""
+        whole = {"made_at": self.made_at.isoformat(), "parts": self.parts}
+        return json.dumps(whole, ensure_ascii=False, indent=1).encode()
+
+    def as_tables(self) -> bytes:
+        """A ZIP of CSV files (RFC 4180, UTF-8), one for each part; what has parts of its own is JSON in its cell."""
+        whole = io.BytesIO()
+        with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as files:
+            for name, rows in self.parts.items():
+                table = io.StringIO()
+                columns = list(dict.fromkeys(column for row in rows for column in row))
+                out = csv.writer(table)
+                out.writerow(columns)
+                out.writerows([[_cell(row.get(column)) for column in columns] for row in rows])
+                files.writestr(f"{name}.csv", "\ufeff" + table.getvalue())
+        return whole.getvalue()
+
+
+def parts() -> list[str]:
+    """What a copy has in it."""
+    return [holding.part for holding in reversed(holdings.declared()) if holding.part]
+
+
+def opens(table: str) -> Callable[[Opening], Opening]:
+    """Declare how a row of a table is opened, where what it holds is sealed or packed."""
+
+    def declare(opening: Opening) -> Opening:
+        _opened[table] = opening
+        return opening
+
+    return declare
+
+
+async def make(act: Act, own: OwnPermit) -> Copy:
+    """Make the copy. Records `copy_made`, with how many rows of each part. Raises `CopyTooLarge`."""
+    sealer = await ground().key_store.sealer(own.user)
+    shown = [holding for holding in reversed(holdings.declared()) if holding.part]
+    parts = {str(holding.part): await _rows(act, own, holding, sealer) for holding in shown}
+    counts: dict[str, Json] = {name: len(rows) for name, rows in parts.items()}
+    act.record("copy_made", {"rows": counts}, person=own.user)
+    return Copy(act.now, parts)
+
+
+async def _rows(act: Act, own: OwnPermit, holding: Holding, sealer: Sealer) -> list[Row]:
+    found = await act.db.execute_query_dict(holding.rows, [own.user, ROWS_MAX + 1])
+    if len(found) > ROWS_MAX:
+        raise CopyTooLarge("write to us: we give you the whole copy by hand")
+    opening = _opened.get(holding.table)
+    rows = [json.loads(row["line"]) for row in found]
+    return [_public(await opening(act, sealer, row) if opening else row, holding) for row in rows]
+
+
+def _public(row: Row, holding: Holding) -> Row:
+    told = {}
+    for name, value in row.items():
+        prefix = holding.prefix if name == "id" else PREFIXES.get(name)
+        if name in HIDDEN or (name == "id" and prefix is None):
+            continue
+        told[name] = ids.public(prefix, UUID(value)) if prefix and _is_id(value) else value
+    return told
+
+
+def _is_id(value: object) -> bool:
+    """Whether a value is an id inside, as the database writes one."""
+    return isinstance(value, str) and len(value) == len(str(UUID(int=0))) and value.count("-") == 4
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value
+
+
+def unhex(stored: str) -> bytes:
+    """Bytes, as the database writes them into JSON."""
+    return bytes.fromhex(stored.removeprefix("\\x"))
+
+
+@opens("consent_person")
+async def _person(_: Act, sealer: Sealer, row: Row) -> Row:
+    reference = sealer.open(unhex(row.pop("reference_sealed")), UUID(row["id"]).bytes)
+    return {"operator_reference": reference.decode(), **row}
+
+
+@opens("compliance_fact")
+async def _fact(_: Act, sealer: Sealer, row: Row) -> Row:
+    sealed, person = unhex(row.pop("sealed")), UUID(row["person"])
+    opened = sequencer.unseal({"id": UUID(row["id"]), "person": person, "sealed": sealed}, {person: sealer})
+    return row | {"what": json.loads(opened.payload)["what"] if opened else None}

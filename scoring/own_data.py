@@ -1,0 +1,67 @@
+"""A person's own behaviour data: how much is held of each kind, and in their copy each feature by its name."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from compliance.act import Act
+from compliance.keys import Sealer
+from compliance.vocabulary import Category
+from consent import copies
+from consent.permits import OwnPermit
+from scoring import registry
+from scoring.manifest import ModelAltered
+from scoring.scorer import unpack
+from scoring.tables import ModelRow
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfData:
+    """How much is held of one category, up to a moment."""
+
+    category: Category
+    events: int
+    active_days: int
+    data_cutoff: datetime
+
+
+async def by_category(act: Act, own: OwnPermit) -> list[KindOfData]:
+    """What is held of a person by category; nothing where they have no data. Records `own_data_read`."""
+    rows = await act.db.execute_query_dict(
+        "select model, events, active_days, data_cutoff from scoring_feature where user_id = $1", [own.user]
+    )
+    act.record("own_data_read", {}, person=own.user)
+    return [
+        KindOfData(category, events, days, row["data_cutoff"])
+        for row in rows
+        for category, events, days in zip(
+            registry.scorer(row["model"]).categories, row["events"], row["active_days"], strict=True
+        )
+        if events
+    ]
+
+
+@copies.opens("scoring_feature")
+async def _behaviour(_: Act, __: Sealer, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"vector": _named(row["vector"], row["model"])}
+
+
+@copies.opens("scoring_score")
+async def _score(act: Act, _: Sealer, row: dict[str, Any]) -> dict[str, Any]:
+    model = await ModelRow.get(id=row["model"], using_db=act.db)
+    return row | {"vector": _named(row["vector"], model.digest)}
+
+
+def _named(stored: str, digest: str) -> list[dict[str, object]]:
+    """Each value with the name, category and unit of its feature; a missing one is null. Without the model, unnamed."""
+    values = [None if np.isnan(value) else float(value) for value in unpack(copies.unhex(stored))]
+    try:
+        inputs = registry.scorer(digest).manifest.inputs
+    except ModelAltered:  # a right does not wait for a model
+        return [{"value": value} for value in values]
+    return [
+        {"feature": each.name, "category": each.category, "unit": each.unit, "value": value}
+        for each, value in zip(inputs, values, strict=True)
+    ]
