@@ -27,18 +27,23 @@ class KindOfData:
     data_cutoff: datetime
 
 
-async def by_category(act: Act, own: OwnPermit) -> list[KindOfData]:
-    """What is held of a person by category; nothing where they have no data. Records `own_data_read`."""
+async def by_category(act: Act, own: OwnPermit) -> list[KindOfData] | None:
+    """What is held of a person by category; none where the model that it is counted by cannot be read.
+
+    Records `own_data_read`.
+    """
     rows = await act.db.execute_query_dict(
         "select model, events, active_days, data_cutoff from scoring_feature where user_id = $1", [own.user]
     )
     act.record("own_data_read", {}, person=own.user)
+    try:
+        named = [(row, registry.scorer(row["model"]).categories) for row in rows]
+    except ModelAltered:
+        return None
     return [
         KindOfData(category, events, days, row["data_cutoff"])
-        for row in rows
-        for category, events, days in zip(
-            registry.scorer(row["model"]).categories, row["events"], row["active_days"], strict=True
-        )
+        for row, categories in named
+        for category, events, days in zip(categories, row["events"], row["active_days"], strict=True)
         if events
     ]
 

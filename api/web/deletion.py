@@ -15,7 +15,7 @@ from partners import directory
 @get("/me/delete", opt=person(), include_in_schema=False)
 async def before(request: AnyRequest) -> Response[str]:
     """What goes, what stays, and for how long."""
-    return page.show(request, "delete.html", basis=capsules.BASIS, years=capsules.KEPT_YEARS)
+    return page.show(request, "delete.html", years=capsules.KEPT_YEARS)
 
 
 @post("/me/delete", opt=person(), include_in_schema=False, status_code=303)
@@ -44,7 +44,6 @@ async def after(request: AnyRequest, deletion_id: FromPath[str]) -> Response[str
             "deleted.html",
             made=made,
             number=deletion_id,
-            basis=capsules.BASIS,
             public=ids.public,
             effects=asked,
             names=await directory.names(view, {effect.recipient for effect in asked}),
