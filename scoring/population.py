@@ -18,7 +18,8 @@ from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
 BATCH = 1_000
 INSERT = """
 insert into scoring_feature (user_id, model, vector, events, active_days, attributes, snapshot, data_cutoff)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+select p.id, $2, $3::bytea, $4::int[], $5::int[], $6::jsonb, $7, $8::timestamptz
+from consent_person p where p.id = $1 and p.erased_at is null for share of p
 on conflict (user_id) do update set model = excluded.model, vector = excluded.vector, events = excluded.events,
     active_days = excluded.active_days, attributes = excluded.attributes, snapshot = excluded.snapshot,
     data_cutoff = excluded.data_cutoff
@@ -54,7 +55,10 @@ async def store(
     users: tuple[UserId, ...],
     attributes: tuple[Mapping[str, str | int | bool | None], ...],
 ) -> None:
-    """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`."""
+    """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`.
+
+    Who was deleted while the batch was made ready gets none: their row is locked against that, one way or the other.
+    """
     rows = []
     for i, user in enumerate(users):
         events = [int(matrix.events[c][i]) if c in matrix.events else 0 for c in scorer.categories]

@@ -18,7 +18,7 @@ from compliance.refusals import NotFound
 from compliance.vocabulary import Worker
 from consent import capsules, deletion, grants, people, permits
 from consent.people import NewPerson
-from scoring import scores
+from scoring import population, scores
 
 CLERK = Worker("clerk")
 
@@ -249,3 +249,25 @@ async def test_a_person_cannot_become_somebody_else(change):
     with pytest.raises(IntegrityError, match="only delete it"):
         async with open_act(person, None) as act:
             await act.db.execute_query(f"update consent_person set {change} where id = $1", [person.user])
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_batch_that_was_made_ready_before_brings_nothing_back(owner):
+    [person] = await world.persons(1)
+    kept = await owner.fetchrow("select * from scoring_feature where user_id = $1", person.user)
+    await deleted(person)
+    async with open_act(world.STORY, None) as act:
+        await act.db.execute_many(
+            population.INSERT,
+            [
+                [
+                    person.user,
+                    *(kept[name] for name in ("model", "vector", "events", "active_days")),
+                    kept["attributes"],
+                    kept["snapshot"],
+                    kept["data_cutoff"],
+                ]
+            ],
+        )
+        act.record("features_stored", {})
+    assert await owner.fetchval("select count(*) from scoring_feature") == 0
