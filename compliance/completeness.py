@@ -15,7 +15,7 @@ import msgspec
 
 from compliance import facts, log, people_map
 from compliance.log import HASH_BYTES, Checkpoint, LogKey, NoteRefused
-from compliance.people_map import Entry, Head
+from compliance.people_map import Entry
 
 FORMAT = "xinqiao-person-proof/1"
 MAP_KIND = "person_map_published"
@@ -49,12 +49,12 @@ class MapFact:
 class CountProof:
     """What shows that the map says `count` of who has `key`; 0 is shown by who stands in the way, or nobody.
 
-    `path` are the hashes beside the way from the entry up to the root.
+    `head` is the hash of the newest leaf counted; `path` are the hashes beside the way from the entry up to the root.
     """
 
     key: bytes
     count: int
-    head: Head | None
+    head: bytes | None
     map: MapFact
     path: tuple[bytes, ...]
     other: Entry | None
@@ -136,7 +136,7 @@ def check_all(proof: PersonProof, key: LogKey) -> Counted:
         if stated != facts.commit_to(str(number).encode(), entry.salt).hex():
             raise Incomplete(f"the leaf at {entry.place.index} is not entry {number} of this person")
         before = entry.place.index
-    if proof.entries and head_of(proof.entries[-1].place) != proof.counted.head:
+    if proof.entries and log.leaf_hash(proof.entries[-1].place.leaf) != proof.counted.head:
         raise Incomplete("the last entry is not the one that was counted last")
     return counted
 
@@ -152,11 +152,6 @@ def check_growth(earlier: PersonProof, later: PersonProof) -> None:
         raise Incomplete(f"{len(earlier.entries)} entries became {len(later.entries)}")
 
 
-def head_of(place: Place) -> Head:
-    """A leaf as the map names it."""
-    return Head(place.index, log.leaf_hash(place.leaf))
-
-
 def write(proof: PersonProof) -> bytes:
     """The file: JSON, bytes in base 64."""
     return msgspec.json.format(msgspec.json.encode(proof), indent=1)
@@ -168,7 +163,7 @@ def read(file: bytes) -> PersonProof:
         raise Incomplete("the file is too long")
     try:
         proof = msgspec.json.decode(file, type=PersonProof)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Incomplete(f"this is not a proof file: {error}") from None
     if proof.format != FORMAT or len(proof.entries) > OWN_ENTRIES_MAX:
         raise Incomplete(f"this is not a file of the form {FORMAT}")

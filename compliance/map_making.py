@@ -17,14 +17,14 @@ from compliance.act import Act, Upkeep
 from compliance.completeness import Published
 from compliance.database import ground
 from compliance.log import HASH_BYTES, TileDamaged, leaf_hash
-from compliance.people_map import Entry, Head
+from compliance.people_map import Entry
 from compliance.vocabulary import Worker
 
 WORKER = Worker("cartographer")
 LOCK = 7_000_003
 BATCH = 1000
 BUCKETS_AT_ONCE = 16
-DAYS_KEPT = 7
+DAYS_KEPT = 3
 """Older maps are forgotten; their facts, with their roots, stay in the log."""
 
 UNFINISHED = """
@@ -136,7 +136,7 @@ async def entries_for(rows: Sequence[Row], day: date) -> dict[UUID, Entry]:
             people_map.map_key(sealers[r["person"]].key),
             day,
             r["person_seq"],
-            Head(r["leaf_index"], leaf_hash(r["leaf"])),
+            leaf_hash(r["leaf"]),
         )
         for r in rows
         if r["person"] in sealers

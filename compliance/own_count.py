@@ -1,6 +1,6 @@
 """How many facts about a person the log holds: told to them with its proof, checked as they look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,7 +11,6 @@ from compliance.completeness import Counted, CountProof, MapFact, OwnEntry, Pers
 from compliance.database import ground
 from compliance.keys import Sealer
 from compliance.log import LogKey, NoteRefused, TileDamaged
-from compliance.people_map import Head
 from compliance.refusals import Refusal
 from compliance.vocabulary import UserId
 
@@ -27,7 +26,7 @@ select count(*) filter (where l.leaf_index < $2) as counted, count(*) as listed
 from compliance_fact f left join compliance_log l on l.fact = f.id where f.person = $1
 """
 NEWEST = """
-select leaf_index, leaf, person_seq from compliance_log
+select leaf, person_seq from compliance_log
 where person = $1 and leaf_index < $2 order by person_seq desc limit 1
 """
 ENTRIES = """
@@ -90,13 +89,24 @@ async def proof(at: View, user: UserId) -> PersonProof:
         raise LogProofUnavailable(
             f"more than {completeness.OWN_ENTRIES_MAX} entries do not fit into one file"
         )
-    counted = await _count_proof(at, user, sealers[user], row)
+    try:
+        return await _person_proof(at, user, sealers[user], row, rows)
+    except TileDamaged:
+        raise LogProofUnavailable(
+            "the log does not hold together; staff were told if you saw your list"
+        ) from None
+
+
+async def _person_proof(
+    at: View, user: UserId, sealer: Sealer, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> PersonProof:
+    counted = await _count_proof(at, user, sealer, row)
     wanted = set().union(*(log.places(r["leaf_index"], row["signed"]) for r in rows))
     tile = await sequencer.read_tiles(at.db, wanted)
     entries = tuple(
         OwnEntry(
             ids.public("fct", r["fact"]),
-            facts.person_salt(sealers[user], r["fact"]),
+            facts.person_salt(sealer, r["fact"]),
             _place(tile, r, row["signed"]),
         )
         for r in rows
@@ -120,7 +130,7 @@ async def _count_proof(at: View, user: UserId, sealer: Sealer, row: Mapping[str,
     return CountProof(
         key=key,
         count=newest[0]["person_seq"] if newest else 0,
-        head=Head(newest[0]["leaf_index"], log.leaf_hash(newest[0]["leaf"])) if newest else None,
+        head=log.leaf_hash(newest[0]["leaf"]) if newest else None,
         map=MapFact(row["payload"], row["salt"], _place(tile, row, row["signed"])),
         path=path,
         other=end if end and end.index != index else None,

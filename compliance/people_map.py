@@ -37,14 +37,6 @@ class Entry:
         return log.leaf_hash(self.index + self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest leaf about a person."""
-
-    index: int
-    hash: bytes
-
-
 def map_key(person_key: bytes) -> bytes:
     """A person's key of the maps, the same every day: who is shown it can find their entries, and nothing else."""
     return hmac.digest(person_key, b"person_map", hashlib.sha256)
@@ -55,13 +47,13 @@ def index_of(key: bytes, day: date) -> bytes:
     return hmac.digest(key, b"index\n" + day.isoformat().encode(), hashlib.sha256)
 
 
-def value_of(key: bytes, day: date, count: int, head: Head) -> bytes:
-    """The commitment to the number of leaves about a person and to the newest of them."""
-    said = canonical({"count": count, "day": day.isoformat(), "head": head.hash.hex(), "index": head.index})
+def value_of(key: bytes, day: date, count: int, head: bytes) -> bytes:
+    """The commitment to the number of leaves about a person and to the hash of the newest."""
+    said = canonical({"count": count, "day": day.isoformat(), "head": head.hex()})
     return hmac.digest(key, b"value\n" + said, hashlib.sha256)
 
 
-def entry_of(key: bytes, day: date, count: int, head: Head) -> Entry:
+def entry_of(key: bytes, day: date, count: int, head: bytes) -> Entry:
     """A person's entry in the map of a day."""
     return Entry(index_of(key, day), value_of(key, day, count, head))
 
