@@ -80,7 +80,7 @@ def verify_person(files: Sequence[Path], key_file: Path) -> int:
         except (NoteRefused, UnicodeDecodeError) as error:
             out.print(f"{file}: NOT PROVEN: {error}", markup=False, soft_wrap=True)
             return DAMAGED
-        told = f"up to {counted.day} there are {counted.count} entries, and all are here"
+        told = f"{counted.day}: {counted.count} counted, all here"
         out.print(f"{file}: {told} (in a log of {counted.size})", markup=False, soft_wrap=True)
         earlier = proof
     return WHOLE
