@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,8 +12,8 @@ from rich.progress import Progress
 from api import running, telemetry
 from api.running import Standing
 from api.settings import Settings
+from compliance import completeness, ids
 from compliance import database as databases
-from compliance import ids
 from compliance import verify as verifier
 from compliance.act import open_act, open_upkeep
 from compliance.database import ground
@@ -46,7 +47,7 @@ async def verify(found: Standing, against: str | None) -> int:
     if report.unlisted:
         out.print(f"and {report.unlisted} more")
     out.print(
-        f"{report.size} facts, {report.checkpoints} checkpoints, {report.pending} pending, {report.erased} erased: "
+        f"{report.size} facts, {report.checkpoints} checkpoints, {report.maps} maps, {report.pending} pending, {report.erased} erased: "
         + ("the log is whole" if report.whole else "THE LOG WAS DAMAGED")
     )
     return WHOLE if report.whole else DAMAGED
@@ -64,6 +65,25 @@ async def checked(found: Standing, against: str | None) -> Report:
                 against=against,
                 progress=lambda done, size: bar.update(task, completed=done, total=size),
             )
+
+
+def verify_person(files: Sequence[Path], key_file: Path) -> int:
+    """Check a person's proof files, the oldest first, with the log's public key alone. 0 if nothing is missing."""
+    out, earlier = Console(highlight=False), None
+    for file in files:
+        try:
+            key = LogKey.parse(key_file.read_text().strip())
+            proof = completeness.read(file.read_bytes())
+            counted = completeness.check_all(proof, key)
+            if earlier:
+                completeness.check_growth(earlier, proof)
+        except (NoteRefused, UnicodeDecodeError) as error:
+            out.print(f"{file}: NOT PROVEN: {error}", markup=False, soft_wrap=True)
+            return DAMAGED
+        told = f"{counted.day}: {counted.count} counted, all here"
+        out.print(f"{file}: {told} (in a log of {counted.size})", markup=False, soft_wrap=True)
+        earlier = proof
+    return WHOLE
 
 
 async def print_checkpoint(found: Standing) -> int:

@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     verify = log.add_parser("verify", help="check every fact, leaf, tile and checkpoint")
     verify.add_argument("--against", type=Path, metavar="FILE", help="a checkpoint that was kept outside")
     verify.set_defaults(run=_verify)
+    person = log.add_parser("verify-person", help="check the proof files of a person, without a connection")
+    person.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the oldest first")
+    person.add_argument(
+        "--key", type=Path, required=True, metavar="FILE", help="the log's public key, got another way"
+    )
+    person.set_defaults(run=_verify_person)
     checkpoint = log.add_parser("checkpoint", help="print the newest signed checkpoint, to be kept outside")
     checkpoint.set_defaults(run=_checkpoint)
 
@@ -207,6 +213,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     against = arguments.against.read_text() if arguments.against else None
     return auditing.run(from_environment(), lambda found: auditing.verify(found, against))
+
+
+def _verify_person(arguments: argparse.Namespace) -> int:
+    from api import auditing  # noqa: PLC0415 - as above
+
+    return auditing.verify_person(arguments.files, arguments.key)
 
 
 def _checkpoint(_: argparse.Namespace) -> int:

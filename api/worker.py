@@ -1,4 +1,4 @@
-"""The worker: puts facts into the log, makes lists, delivers referrals, clears what has expired."""
+"""The worker: puts facts into the log, maps whom they are about, makes lists, delivers referrals, clears what has expired."""
 
 import asyncio
 import signal
@@ -10,8 +10,9 @@ from api import telemetry
 from api.oauth import authorizations
 from api.oauth.checks import single_use
 from api.settings import Settings
-from compliance import sequencer
+from compliance import map_making, sequencer
 from compliance.act import open_act, open_upkeep
+from compliance.map_making import Stage
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
 from consent import capsules, deletion, effects, grants
@@ -28,6 +29,7 @@ OVERDUE_AT_ONCE = 100
 DELETIONS_EVERY_SECONDS = 2.0
 DELETIONS_AT_ONCE = 20
 CAPSULES_EVERY_SECONDS = 3_600.0
+MAP_EVERY_SECONDS = 60.0
 DELIVERIES_AT_ONCE = 10
 LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
 
@@ -64,6 +66,7 @@ def jobs(settings: Settings) -> list[Job]:
 
     return [
         Job("log", extend_log),
+        Job("person_map", map_people, MAP_EVERY_SECONDS),
         Job("lists", make_list),
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
@@ -100,6 +103,16 @@ async def extend_log() -> bool:
     if placed or not await sequencer.is_signed():
         await sequencer.publish()
     return placed > 0
+
+
+async def map_people() -> bool:
+    """Go on with the map of people of this day; when it is whole, tell the log its root."""
+    async with open_upkeep(map_making.WORKER) as upkeep:
+        stage = await map_making.advance(upkeep)
+    if stage is Stage.PUBLISH:
+        async with open_act(map_making.WORKER, None) as act:
+            await map_making.publish(act)
+    return stage is not Stage.NOTHING
 
 
 async def make_next_list(entries_min: int) -> bool:

@@ -1,4 +1,4 @@
-"""The auditor's check: everything the log claims is recomputed from the facts, and what was touched is named.
+"""The auditor's check: everything the log and the maps of people claim is recomputed, and what was touched is named.
 
 It needs no stopped system: it checks the log as long as it was at the beginning; what comes after is next time's.
 What it cannot see: columns that no leaf names (grant, principal, purpose) of a fact whose person's key was erased,
@@ -9,12 +9,12 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from compliance import facts, log, sequencer
+from compliance import facts, log, sequencer, verify_maps
+from compliance.damage import Damage, Finding
 from compliance.database import ground
 from compliance.keys import Sealer
 from compliance.log import Checkpoint, LogKey, NoteRefused
@@ -57,35 +57,12 @@ where not exists (select from compliance_log l where l.fact = f.id)
 """
 
 
-class Damage(StrEnum):
-    """What can be wrong; each is found with the index of the leaf, or the size of the checkpoint."""
-
-    FACT_MISSING = "fact_missing"
-    FACT_CHANGED = "fact_changed"
-    LEAF_MISSING = "leaf_missing"
-    LEAF_CHANGED = "leaf_changed"
-    ORDER_BROKEN = "order_broken"
-    TILE_CHANGED = "tile_changed"
-    CHECKPOINT_CHANGED = "checkpoint_changed"
-    CHECKPOINT_MISSING = "checkpoint_missing"
-    FORKED = "forked"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it was logged: `index` is the first leaf concerned, or a checkpoint's size."""
-
-    damage: Damage
-    index: int
-    detail: str
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was checked and what was found; at most 100 findings are listed, `unlisted` counts the others.
 
     `erased` facts can no longer be read, by right: their leaves were checked. `pending` facts are committed and
-    wait for the sequencer.
+    wait for the sequencer. `maps` of people were made again from the log.
     """
 
     size: int
@@ -95,6 +72,7 @@ class Report:
     checkpoints: int
     findings: tuple[Finding, ...]
     unlisted: int
+    maps: int = 0
 
     @property
     def whole(self) -> bool:
@@ -123,6 +101,7 @@ async def verify(
         if not await walk.step(first, min(first + BATCH, walk.size)):
             break
         progress(walk.done, walk.size)
+    walk.maps = await verify_maps.check(db, walk.found)
     return await walk.end()
 
 
@@ -151,6 +130,7 @@ class _Walk:
     done: int = 0
     erased: int = 0
     checkpoints: int = 0
+    maps: int = 0
 
     def found(self, damage: Damage, index: int, detail: str) -> None:
         if len(self.findings) < FINDINGS_MAX:
@@ -188,7 +168,9 @@ class _Walk:
         pending: int = (await self.db.execute_query_dict(PENDING))[0]["pending"]
         findings = tuple(sorted(self.findings, key=lambda f: f.index))
         root = log.root(self._tile, self.done)
-        return Report(self.done, root, self.erased, pending, self.checkpoints, findings, self.unlisted)
+        return Report(
+            self.done, root, self.erased, pending, self.checkpoints, findings, self.unlisted, self.maps
+        )
 
     def _tile(self, level: int, index: int) -> bytes:
         return self.tiles.get((level, index), b"")

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 
-from api import answers
+from api import answers, counting
 from api.access import AnyRequest, answered, person, person_of, request_act, request_view
 from api.v1.wire import Page, when
 from compliance import ids
@@ -74,6 +74,26 @@ class ListObjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether you object to being put on any pre-approval list."""
 
     objects: bool
+
+
+class OwnLogCount(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many entries about you the log holds, checked just now against the newest signed map of people.
+
+    `counted` of your `listed` entries are from before `until`. `none`: no map covers the log yet. `failed`: your list
+    and what was signed do not agree, and staff were told.
+    """
+
+    state: Literal["verified", "none", "failed"]
+    listed: int
+    counted: int = 0
+    until: str | None = None
+
+
+@get("/v1/me/log/completeness", opt=person(), summary="Is my log whole")
+async def own_log_count(request: AnyRequest) -> OwnLogCount:
+    """Whether anything is missing from what you are shown; the proof for your own verifier is at `/me/log/proof`."""
+    count = await counting.counted(request)
+    return OwnLogCount(count.state, count.listed, count.counted, when(count.until) if count.until else None)
 
 
 @get("/v1/me/lists", opt=person(), summary="Do I object to lists")
@@ -213,6 +233,7 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | 
 
 
 routes = [
+    own_log_count,
     show_objection,
     set_objection,
     list_own_grants,

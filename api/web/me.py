@@ -6,10 +6,11 @@ from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Redirect
 
+from api import counting
 from api.access import AnyRequest, person, person_of, request_act, request_view
 from api.web import forms, page
 from api.web.texts import Names
-from compliance import evidence, ids
+from compliance import completeness, evidence, ids, own_count
 from compliance.act import Act, View
 from compliance.vocabulary import FactId, PartnerId
 from consent import access_log, effects, extensions, grants, life, objections, permits
@@ -57,16 +58,27 @@ async def answer_to_lists(request: AnyRequest) -> Redirect:
 async def own_log(request: AnyRequest, before: Before = None) -> Response[str]:
     """Everything recorded about the person, newest first."""
     start = FactId(ids.private("fct", before)) if before else None
+    count = await counting.counted(request)
     async with request_view(request) as view:
         entries = await access_log.mine(view, person_of(request).user, before=start)
         return page.show(
             request,
             "own_log.html",
+            count=count,
             log=await checked(view, entries),
             names=await names(view, [], entries),
             older=entries[-1].fact if len(entries) == access_log.PAGE_MAX else None,
             public=ids.public,
         )
+
+
+@get("/me/log/proof", opt=person(), include_in_schema=False)
+async def own_log_proof(request: AnyRequest) -> Response[str]:
+    """The proof that nothing is missing up to the newest map, as a file, for any verifier."""
+    async with request_view(request) as view:
+        proof = await own_count.proof(view, person_of(request).user)
+    name = f"xinqiao-log-{view.now:%Y%m%d}.json"
+    return page.file(request, name, completeness.write(proof).decode(), "application/json")
 
 
 @get("/me/facts/{fact_id:str}", opt=person(), include_in_schema=False)
@@ -172,4 +184,14 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
     }
 
 
-routes = [answer_to_lists, home, own_log, own_fact, own_proof, pause_everything, stop_everything, stopped]
+routes = [
+    answer_to_lists,
+    home,
+    own_log,
+    own_log_proof,
+    own_fact,
+    own_proof,
+    pause_everything,
+    stop_everything,
+    stopped,
+]

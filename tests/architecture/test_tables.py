@@ -16,6 +16,8 @@ OPEN: dict[str, str] = {
     "compliance_unplaced": "ids of facts that wait for their place; partners may add and not read",
     "compliance_tile": "hashes of commitments, public",
     "compliance_checkpoint": "signed heads, public",
+    "compliance_person_map": "roots and hashes, shown to people as their proof",
+    "compliance_person_map_entry": "blinded indexes and commitments, of no use without a person's key",
     "compliance_tenant_tag": "random tags, read by the platform alone",
     "consent_notice": "the published texts",
     "consent_transition": "the published life of a grant",
@@ -36,7 +38,12 @@ BELOW_CONSENT = {
     "compliance_fact": "facts are only added",
     "compliance_reply": "checked again before each repeat, forgotten after a day",
 }
-DEFINERS = {"compliance_leaves", "consent_deletion_effects", "consent_deletion_of"}
+DEFINERS = {
+    "compliance_leaves",
+    "compliance_person_map_places",
+    "consent_deletion_effects",
+    "consent_deletion_of",
+}
 """Functions that act with their owner's rights: each is one statement, and each is listed."""
 
 
