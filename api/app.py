@@ -22,9 +22,11 @@ from api.v1 import (
     me,
     outcomes,
     own_clients,
+    own_scores,
     prescreens,
     products,
     referrals,
+    rights,
     scores,
     withdrawals,
 )
@@ -36,14 +38,16 @@ from api.web import (
     failures,
     loans,
     own_grants,
-    own_scores,
     problem_pages,
+    queues,
     reference,
     sign_in,
     start,
     static_files,
 )
 from api.web import me as me_pages
+from api.web import own_scores as own_scores_pages
+from api.web import rights as rights_pages
 from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
@@ -57,6 +61,8 @@ NOUNS = {
     "Referrals": referrals,
     "Outcomes": outcomes,
     "My consents": me,
+    "My rights": rights,
+    "My scores": own_scores,
     "My applications": applications,
     "Log": log,
     "Access": endpoints,
@@ -74,9 +80,11 @@ PAGES = (
     ask,
     own_grants,
     extend,
-    own_scores,
+    own_scores_pages,
+    rights_pages,
     loans,
     console,
+    queues,
     problem_pages,
 )
 ROUTES: list[ControllerRouterHandler] = [

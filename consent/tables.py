@@ -1,4 +1,4 @@
-"""The tables of consent: people, pseudonyms, notices, grants, extensions, receipts."""
+"""The tables of consent: people, pseudonyms, notices, grants, extensions, receipts, disputes."""
 
 from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
@@ -14,6 +14,7 @@ class PersonRow(Model):
     born_on = fields.DateField(null=True)
     fictional = fields.BooleanField(default=False)
     objected_to_prescreen_at = fields.DatetimeField(null=True)
+    objected_to_automation_at = fields.DatetimeField(null=True)
     made_at = fields.DatetimeField()
 
     class Meta:
@@ -103,3 +104,27 @@ class ReceiptRow(Model):
 
     class Meta:
         table = "consent_receipt"
+
+
+class DisputeRow(Model):
+    """What a person says is wrong, and what staff answered."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    about = fields.TextField()
+    category = fields.TextField(null=True)
+    score = fields.UUIDField(null=True)
+    fact = fields.UUIDField(null=True)
+    recipient = fields.UUIDField(null=True)
+    text_sealed = fields.BinaryField()
+    state = fields.TextField()
+    raised_at = fields.DatetimeField()
+    due_at = fields.DatetimeField()
+    overdue_at = fields.DatetimeField(null=True)
+    closed_at = fields.DatetimeField(null=True)
+    answered_by = fields.TextField(null=True)
+    answer_sealed = fields.BinaryField(null=True)
+    corrected_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "consent_dispute"

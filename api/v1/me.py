@@ -12,7 +12,7 @@ from api.v1.wire import Page, when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import Category, GrantId, Language, PartnerId
-from consent import extensions, grants, life, objections, receipts
+from consent import extensions, grants, life, receipts
 from consent.grants import RejectionReason
 from consent.tables import GrantRow
 
@@ -68,27 +68,6 @@ class Switched(msgspec.Struct, frozen=True):
     """How many of your consents changed."""
 
     changed: int
-
-
-class ListObjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether you object to being put on any pre-approval list."""
-
-    objects: bool
-
-
-@get("/v1/me/lists", opt=person(), summary="Do I object to lists")
-async def show_objection(request: AnyRequest) -> ListObjection:
-    """Whether you object to pre-approval lists now."""
-    async with request_view(request) as looking:
-        return ListObjection(await objections.objects(looking))
-
-
-@post("/v1/me/lists", opt=person(), status_code=200, summary="Object to lists")
-async def set_objection(request: AnyRequest, data: JSONBody[ListObjection]) -> Response[bytes]:
-    """Object to every list, whatever you allowed before, or take it back; objecting takes you off at once."""
-    async with request_act(request) as act:
-        await objections.object_to_lists(act, objects=data.objects)
-        return answered(act, data, 200)
 
 
 @get("/v1/me/grants", opt=person(), summary="My consents")
@@ -205,8 +184,6 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | 
 
 
 routes = [
-    show_objection,
-    set_objection,
     list_own_grants,
     approve_grant,
     reject_grant,

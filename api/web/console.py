@@ -64,7 +64,7 @@ def _partner(text: str) -> PartnerId | None:
 async def ask_reason(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """Without a stated reason nothing is opened."""
     ids.private("fct", fact_id)
-    return page.show(request, "fact_reason.html", fact_id=fact_id)
+    return page.show(request, "look_reason.html", action=f"/compliance/facts/{fact_id}", back="/compliance")
 
 
 @post("/compliance/facts/{fact_id:str}", opt=staff(*LOOKING), include_in_schema=False, status_code=200)

@@ -40,17 +40,8 @@ async def home(request: AnyRequest) -> Response[str]:
             extend_until=await extensions.waiting(view, user),
             names=await names(view, rows, used),
             log=await checked(view, used),
-            objects=await objections.objects(view),
+            objects=await objections.held(view),
         )
-
-
-@post("/me/lists", opt=person(), include_in_schema=False, status_code=303)
-async def answer_to_lists(request: AnyRequest) -> Redirect:
-    """Object to every pre-approval list, or take the objection back."""
-    form = await forms.read(request)
-    async with request_act(request) as act:
-        await objections.object_to_lists(act, objects=form.text("answer") == "object")
-    return page.go(request, "/me")
 
 
 @get("/me/log", opt=person(), include_in_schema=False)
@@ -172,4 +163,4 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
     }
 
 
-routes = [answer_to_lists, home, own_log, own_fact, own_proof, pause_everything, stop_everything, stopped]
+routes = [home, own_log, own_fact, own_proof, pause_everything, stop_everything, stopped]
