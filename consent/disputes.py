@@ -207,7 +207,7 @@ async def read_as_staff(act: Act, looks: StaffPermit, dispute: UUID) -> Read:
     return await _read(row)
 
 
-async def answer(act: Act, dispute: UUID, *, upheld: bool, text: str) -> DisputeRow:
+async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, text: str) -> DisputeRow:
     """Staff answer, once, with a reason. Records `dispute_upheld` or `dispute_rejected`.
 
     Upheld about a kind of data: records `correction_ordered`, and no permit names that kind for this person any more
@@ -218,7 +218,7 @@ async def answer(act: Act, dispute: UUID, *, upheld: bool, text: str) -> Dispute
     if row.state != State.OPEN:
         raise DisputeSettled("it was answered or withdrawn before")
     row.state = State.UPHELD if upheld else State.REJECTED
-    row.closed_at, row.answered_by = act.now, facts.describe(act.principal)
+    row.closed_at, row.answered_by = act.now, facts.describe(looks.staff)
     row.answer_sealed = await statements.seal(UserId(row.user_id), plain, "answer", dispute)
     await row.save(using_db=act.db)
     kind = "dispute_upheld" if upheld else "dispute_rejected"

@@ -113,7 +113,7 @@ async def read_as_staff(act: Act, looks: StaffPermit, review: UUID) -> tuple[Rea
     return await _read(row), await ScoreRow.get(id=row.score, using_db=act.db)
 
 
-async def answer(act: Act, review: UUID, *, confirmed: bool, text: str) -> ReviewRow:
+async def answer(act: Act, looks: StaffPermit, review: UUID, *, confirmed: bool, text: str) -> ReviewRow:
     """The reviewer answers, once, with reasons. Records `review_confirmed`, or `review_set_aside` and `score_set_aside`.
 
     A score that is set aside is never shown to anybody but its person again; a new one may be asked for.
@@ -126,7 +126,7 @@ async def answer(act: Act, review: UUID, *, confirmed: bool, text: str) -> Revie
     if row.state != State.OPEN:
         raise ReviewSettled("it was answered before")
     row.state = State.CONFIRMED if confirmed else State.SET_ASIDE
-    row.closed_at, row.answered_by = act.now, facts.describe(act.principal)
+    row.closed_at, row.answered_by = act.now, facts.describe(looks.staff)
     row.answer_sealed = await statements.seal(UserId(row.user_id), plain, "answer", review)
     await row.save(using_db=act.db)
     kind = "review_confirmed" if confirmed else "review_set_aside"

@@ -51,6 +51,7 @@ async def open_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Respon
             "dispute_answer.html",
             read=read,
             row=read.row,
+            reason=looks.reason,
             public=ids.public,
             label=fact_search.label,
         )
@@ -69,9 +70,11 @@ async def answer_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Redi
     if said not in ("uphold", "reject"):
         raise forms.Form.fault("answer", "missing", "uphold or reject")
     async with request_act(request) as act:
-        row = await disputes.answer(act, dispute, upheld=said == "uphold", text=form.text("text"))
+        user = await disputes.whose(act, dispute)
+        looks = permits.staff_permit(act, form.text("reason"), about=user)
+        row = await disputes.answer(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
         if row.state == disputes.State.UPHELD:
-            await scores.set_aside_disputed(act, await disputes.whose(act, dispute), disputes.subject_of(row))
+            await scores.set_aside_disputed(act, user, disputes.subject_of(row))
     return page.go(request, "/compliance/disputes")
 
 
@@ -106,6 +109,7 @@ async def open_review(request: AnyRequest, review_id: FromPath[str]) -> Response
             "review_answer.html",
             read=read,
             row=read.row,
+            reason=looks.reason,
             score=score,
             texts=own_scores.texts(score, page.language(request)),
             names=await directory.names(act, [PartnerId(score.partner)]),
@@ -127,7 +131,8 @@ async def answer_review(request: AnyRequest, review_id: FromPath[str]) -> Redire
     if said not in ("confirm", "set_aside"):
         raise forms.Form.fault("answer", "missing", "confirm or set aside")
     async with request_act(request) as act:
-        await reviews.answer(act, review, confirmed=said == "confirm", text=form.text("text"))
+        looks = permits.staff_permit(act, form.text("reason"), about=await reviews.whose(act, review))
+        await reviews.answer(act, looks, review, confirmed=said == "confirm", text=form.text("text"))
     return page.go(request, "/compliance/reviews")
 
 

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 from support import small_models, world
-from support.world import ALL, LISTING, Browser, Software, World, told
+from support.world import ALL, LISTING, SCORING, Browser, Software, World, told
 
 from api import worker
 from compliance import ids
 from compliance.act import open_act
 from compliance.vocabulary import Category, Person, StaffRole
-from consent import disputes, statements
+from consent import disputes, permits, statements
 from scoring import population
 
 NONE = {
@@ -68,18 +68,18 @@ async def answer(console: Browser, path: str, said: str, text: str = ANSWER) -> 
     """Staff open one of a queue with a reason, and answer it."""
     opened = await console.send_form(path, reason=REASON)
     assert opened.status_code == 200, opened.text
-    return (await console.send_form(f"{path}/answer", answer=said, text=text)).status_code
+    return (await console.send_form(f"{path}/answer", answer=said, text=text, reason=REASON)).status_code
 
 
-async def newer_data(person: Person) -> None:
-    """Data that were cut off after now come in for a person."""
+async def data_come_in(person: Person, cut_off: timedelta) -> None:
+    """Data come in for a person that were cut off so long from now."""
     matrix, _ = small_models.people()
     row = world.rich_rows()[0]
     async with open_act(world.STORY, None) as act:
         part = replace(
             matrix,
             users=(str(person.user),),
-            cutoffs=(act.now + timedelta(seconds=1),),
+            cutoffs=(act.now + cut_off,),
             values=matrix.values[[row]],
             events={c: v[[row]] for c, v in matrix.events.items()},
             active_days={c: v[[row]] for c, v in matrix.active_days.items()},
@@ -115,7 +115,12 @@ async def test_a_disputed_kind_of_data_is_marked_at_once_and_upheld(case: Case, 
     without = await case.score()
     assert "disputed" not in without
     assert without["coverage"]["used"] == sorted(ALL - {Category.DECLARED})
-    await newer_data(case.person)
+    async with open_act(world.STORY, LISTING) as act:
+        everybody = await permits.population_permit(act, SCORING, case.bank.client.partner, act.now)
+    assert everybody.masks[case.person.user] == ALL - {Category.DECLARED}
+    await data_come_in(case.person, -timedelta(hours=1))
+    assert Category.DECLARED not in (await case.score())["coverage"]["used"]
+    await data_come_in(case.person, timedelta(seconds=1))
     assert (await case.score())["coverage"]["used"] == sorted(ALL)
     assert told(await case.me.call("GET", "/v1/me/disputes"), 200)["items"][0]["correction"] == "applied"
     kinds = await world.kinds(owner, person=case.person.user)
@@ -138,6 +143,8 @@ async def test_a_score_in_dispute_marks_what_that_bank_gets_and_no_other(case: C
     path = f"/compliance/disputes/{raised['id']}"
     assert await answer(console, path, "reject", "short") == 422
     assert await answer(console, path, "maybe") == 422
+    unreasoned = await console.send_form(f"{path}/answer", answer="reject", text=ANSWER)
+    assert unreasoned.status_code == 422
     assert await answer(console, path, "reject") == 303
     assert await answer(console, path, "uphold") == 409
     assert "disputed" not in await case.seen(score)
