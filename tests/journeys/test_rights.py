@@ -304,6 +304,9 @@ async def test_an_objection_to_automated_decisions_is_told_and_takes_off_lists(c
     assert marked["automated_decision"] == "objected"
     assert "objected" in (await case.me.call("GET", f"/me/facts/{marked['fact_id']}")).text
     assert await owner.fetchval("select recall_reason from partners_entry") == "objected"
+    async with open_act(world.STORY, LISTING) as act:
+        everybody = await permits.population_permit(act, LISTING, case.bank.client.partner, act.now)
+    assert everybody.grants == {}
     await world.list_wanted(case.bank.client)
     await world.list_made()
     assert await owner.fetchval("select count(*) from partners_entry where recalled_at is null") == 0
