@@ -23,9 +23,11 @@ from api.v1 import (
     me,
     outcomes,
     own_clients,
+    own_scores,
     prescreens,
     products,
     referrals,
+    rights,
     scores,
     withdrawals,
 )
@@ -39,14 +41,16 @@ from api.web import (
     loans,
     own_data,
     own_grants,
-    own_scores,
     problem_pages,
+    queues,
     reference,
     sign_in,
     start,
     static_files,
 )
 from api.web import me as me_pages
+from api.web import own_scores as own_scores_pages
+from api.web import rights as rights_pages
 from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
@@ -61,6 +65,8 @@ NOUNS = {
     "Outcomes": outcomes,
     "My consents": me,
     "My deletion": deletions,
+    "My rights": rights,
+    "My scores": own_scores,
     "My applications": applications,
     "Log": log,
     "Access": endpoints,
@@ -78,11 +84,13 @@ PAGES = (
     ask,
     own_grants,
     extend,
-    own_scores,
+    own_scores_pages,
+    rights_pages,
     loans,
     own_data,
     deletion,
     console,
+    queues,
     problem_pages,
 )
 ROUTES: list[ControllerRouterHandler] = [

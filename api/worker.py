@@ -15,9 +15,10 @@ from compliance.act import open_act, open_upkeep
 from compliance.map_making import Stage
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
-from consent import capsules, deletion, effects, grants
+from consent import capsules, deletion, disputes, effects, grants
 from partners import delivery, prescreens
 from partners.connectors import registry as connectors
+from scoring import reviews
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -73,6 +74,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
+        Job("late answers", note_late_answers, OVERDUE_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
 
@@ -166,6 +168,18 @@ async def escalate_overdue() -> bool:
         return False
     async with open_act(CLERK, None) as act:
         return await effects.escalate_overdue(act, OVERDUE_AT_ONCE) > 0
+
+
+async def note_late_answers() -> bool:
+    """Record which disputes and reviews staff did not answer in time."""
+    more = False
+    for late in (disputes, reviews):
+        async with open_upkeep(CLERK) as upkeep:
+            overdue = await late.any_overdue(upkeep)
+        if overdue:
+            async with open_act(CLERK, None) as act:
+                more |= await late.note_overdue(act, OVERDUE_AT_ONCE) > 0
+    return more
 
 
 async def purge() -> bool:

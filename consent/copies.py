@@ -16,7 +16,7 @@ from compliance.canonical import Json
 from compliance.database import ground
 from compliance.keys import Sealer
 from compliance.refusals import Refusal
-from consent import holdings
+from consent import holdings, statements
 from consent.holdings import Holding
 from consent.permits import OwnPermit
 
@@ -144,6 +144,16 @@ def unhex(stored: str) -> bytes:
     return bytes.fromhex(stored.removeprefix("\\x"))
 
 
+def with_texts(row: Row, sealer: Sealer, texts: Mapping[str, str]) -> Row:
+    """A row whose sealed texts are opened: column by column, the place that each was sealed for (`statements`)."""
+    told = dict(row)
+    for column, place in texts.items():
+        sealed = told.pop(column)
+        name = column.removesuffix("_sealed")
+        told[name] = statements.opened(sealer, unhex(sealed), place, UUID(row["id"])) if sealed else None
+    return told
+
+
 @opens("consent_person")
 async def _person(_: Act, sealer: Sealer, row: Row) -> Row:
     reference = sealer.open(unhex(row.pop("reference_sealed")), UUID(row["id"]).bytes)
@@ -155,3 +165,8 @@ async def _fact(_: Act, sealer: Sealer, row: Row) -> Row:
     sealed, person = unhex(row.pop("sealed")), UUID(row["person"])
     opened = sequencer.unseal({"id": UUID(row["id"]), "person": person, "sealed": sealed}, {person: sealer})
     return row | {"what": json.loads(opened.payload)["what"] if opened else None}
+
+
+@opens("consent_dispute")
+async def _dispute(_: Act, sealer: Sealer, row: Row) -> Row:
+    return with_texts(row, sealer, {"text_sealed": "dispute", "answer_sealed": "answer"})

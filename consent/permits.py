@@ -34,7 +34,12 @@ REASON_LENGTH_MIN = 10
 FIND = """
 with found as (
     select g.id, g.user_id, g.recipient, g.categories, g.answer, g.state, g.ended_code, g.expires_at, g.calls_per_month,
-           p.born_on, p.objected_to_prescreen_at
+           p.born_on, coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) as objected_to_lists_at,
+           p.objected_to_automation_at,
+           array(select d.category from consent_dispute d where d.user_id = g.user_id and d.state = 'upheld'
+                 and d.about = 'category' and d.corrected_at is null) as held,
+           array(select coalesce(d.category, d.about) from consent_dispute d where d.user_id = g.user_id
+                 and d.state = 'open' and (d.about = 'category' or d.recipient = g.recipient)) as disputed
     from consent_grant g join consent_person p on p.id = g.user_id
     where g.user_id = $1 and g.recipient = $2 and g.purpose = $3 and g.bureau is not distinct from $4
     order by g.state in ('active', 'paused') desc, g.state = 'ended' desc, g.requested_at desc
@@ -138,6 +143,10 @@ class Permit:
     answer: AnswerForm
     expires_at: datetime
     digest: str
+    automation_objected: bool
+    """The person objects to decisions made by automated means alone (PIPL Art 24)."""
+    disputed: frozenset[str]
+    """What is in open dispute: kinds of data, and `score` for a score that this recipient was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +215,10 @@ async def permit(
     refuse_token_for_other(act.principal, grant)
     _refuse_unless_live(row, act.now, count=count)
     _refuse_unless_of_age(row["born_on"], act.now)
-    if purpose is Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
+    if purpose is Purpose.PRESCREEN and row["objected_to_lists_at"]:
         raise UserObjected("take the person off your lists")
-    allowed = frozenset(Category(c) for c in row["categories"]) & wanted
+    # What was found wrong is not used until newer data come (PIPL Art 46).
+    allowed = frozenset(Category(c) for c in set(row["categories"]) - set(row["held"])) & wanted
     if not allowed:
         raise CategoryNotGranted("ask for a grant that names at least one of these categories")
     proof = digest(
@@ -222,8 +232,19 @@ async def permit(
             "at": act.now.isoformat(),
         }
     )
-    answer = AnswerForm(row["answer"])
-    return Permit(grant, user, towards, bureau, purpose, allowed, answer, row["expires_at"], proof)
+    return Permit(
+        grant=grant,
+        user=user,
+        recipient=towards,
+        bureau=bureau,
+        purpose=purpose,
+        categories=allowed,
+        answer=AnswerForm(row["answer"]),
+        expires_at=row["expires_at"],
+        digest=proof,
+        automation_objected=row["objected_to_automation_at"] is not None,
+        disputed=frozenset(row["disputed"]),
+    )
 
 
 def refuse_token_for_other(principal: Principal | None, grant: GrantId | None) -> None:
@@ -269,7 +290,7 @@ async def still_permitted(act: Act, stored: Stored) -> None:
         return
     rows = await act.db.execute_query_dict(
         """select g.state, g.ended_code, g.expires_at, g.purpose, null::int as calls, null::int as calls_per_month,
-                  p.born_on, p.objected_to_prescreen_at
+                  p.born_on, coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) as objected_to_lists_at
            from consent_grant g join consent_person p on p.id = g.user_id where g.id = $1 for no key update of g""",
         [stored.grant],
     )
@@ -282,7 +303,7 @@ async def still_permitted(act: Act, stored: Stored) -> None:
         return
     _refuse_unless_live(row, act.now, count=False)
     _refuse_unless_of_age(row["born_on"], act.now)
-    if row["purpose"] == Purpose.PRESCREEN and row["objected_to_prescreen_at"]:
+    if row["purpose"] == Purpose.PRESCREEN and row["objected_to_lists_at"]:
         raise UserObjected("take the person off your lists")
 
 
@@ -323,10 +344,14 @@ async def population_permit(
     Every release checks each row again; this only bounds the work.
     """
     rows = await act.db.execute_query_dict(
-        """select g.id, g.user_id, g.categories, p.born_on from consent_grant g
-           join consent_person p on p.id = g.user_id
+        """select g.id, g.user_id, p.born_on, array(
+               select unnest(g.categories) except
+               select d.category from consent_dispute d where d.user_id = g.user_id and d.state = 'upheld'
+                 and d.about = 'category' and d.corrected_at is null) as categories
+           from consent_grant g join consent_person p on p.id = g.user_id
            where g.recipient = $1 and g.bureau is null and g.purpose = $2 and g.state = 'active'
-             and g.expires_at > $3 and p.born_on is not null and p.objected_to_prescreen_at is null
+             and g.expires_at > $3 and p.born_on is not null
+             and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
            order by g.user_id""",
         [recipient, purpose, act.now],
     )

@@ -1,4 +1,4 @@
-"""The tables of consent: people, pseudonyms, notices, grants, extensions, receipts."""
+"""The tables of consent: people, pseudonyms, notices, grants, extensions, receipts, disputes."""
 
 from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
@@ -17,6 +17,7 @@ class PersonRow(Model):
     fictional = fields.BooleanField(default=False)
     objected_to_prescreen_at = fields.DatetimeField(null=True)
     erased_at = fields.DatetimeField(null=True)
+    objected_to_automation_at = fields.DatetimeField(null=True)
     made_at = fields.DatetimeField()
 
     class Meta:
@@ -109,6 +110,30 @@ class ReceiptRow(Model):
         table = "consent_receipt"
 
 
+class DisputeRow(Model):
+    """What a person says is wrong, and what staff answered."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    about = fields.TextField()
+    category = fields.TextField(null=True)
+    score = fields.UUIDField(null=True)
+    fact = fields.UUIDField(null=True)
+    recipient = fields.UUIDField(null=True)
+    text_sealed = fields.BinaryField()
+    state = fields.TextField()
+    raised_at = fields.DatetimeField()
+    due_at = fields.DatetimeField()
+    overdue_at = fields.DatetimeField(null=True)
+    closed_at = fields.DatetimeField(null=True)
+    answered_by = fields.TextField(null=True)
+    answer_sealed = fields.BinaryField(null=True)
+    corrected_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "consent_dispute"
+
+
 holdings.keeps(
     "compliance_fact",
     "facts are only added; what they say is sealed under the person's key",
@@ -127,7 +152,7 @@ holdings.keeps(
 )
 holdings.empties(
     "consent_person",
-    "reference_index = null, reference_sealed = null, born_on = null, objected_to_prescreen_at = null",
+    "reference_index = null, reference_sealed = null, born_on = null, objected_to_prescreen_at = null, objected_to_automation_at = null",
     "id = $1",
     part="who_you_are",
     stays="an id that leads to nobody, so that what recipients still owe can be followed",
@@ -160,3 +185,4 @@ holdings.deletes(
 )
 holdings.deletes("consent_receipt", part="receipts")
 holdings.deletes("consent_extension", part="extensions", prefix="ext")
+holdings.deletes("consent_dispute", part="disputes", prefix="dsp")

@@ -30,7 +30,8 @@ READERS = 7_002
 STILL_HELD = """
 select g.user_id, g.id as grant_id, g.expires_at
 from consent_grant g join consent_person p on p.id = g.user_id
-where g.id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2 and p.objected_to_prescreen_at is null
+where g.id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2
+  and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
 order by g.id for share of g
 """
 DELIVERABLE = """
@@ -41,7 +42,8 @@ with lines as (
     left join consent_use u on u.grant_id = g.id and u.month = date_trunc('month', $5::date)::date
     where e.prescreen = $1 and e.recalled_at is null and e.valid_until > $2
       and g.state = 'active' and g.expires_at > $2 and ($3::uuid is null or e.id > $3)
-      and p.born_on <= $5::date - make_interval(years => $6) and p.objected_to_prescreen_at is null
+      and p.born_on <= $5::date - make_interval(years => $6)
+      and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
       and (g.calls_per_month is null or coalesce(u.calls, 0) < g.calls_per_month)
     order by e.id limit $4 for share of g
 ), used as (

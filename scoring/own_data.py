@@ -59,6 +59,11 @@ async def _score(act: Act, _: Sealer, row: dict[str, Any]) -> dict[str, Any]:
     return row | {"vector": _named(row["vector"], model.digest)}
 
 
+@copies.opens("scoring_review")
+async def _review(_: Act, sealer: Sealer, row: dict[str, Any]) -> dict[str, Any]:
+    return copies.with_texts(row, sealer, {"text_sealed": "review", "answer_sealed": "answer"})
+
+
 def _named(stored: str, digest: str) -> list[dict[str, object]]:
     """Each value with the name, category and unit of its feature; a missing one is null. Without the model, unnamed."""
     values = [None if np.isnan(value) else float(value) for value in unpack(copies.unhex(stored))]

@@ -1,13 +1,19 @@
 """A person's own scores, as they were given to others, with the reasons in full."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
+from compliance import ids
 from compliance.act import Act
-from compliance.vocabulary import Category, Language
+from compliance.refusals import NotFound
+from compliance.vocabulary import Category, Language, PartnerId
+from consent import disputes
+from consent.disputes import About, Subject
 from consent.permits import OwnPermit
-from scoring import explanation
+from scoring import explanation, reviews, scores
 from scoring.explanation import Reason
-from scoring.tables import ScoreRow
+from scoring.tables import ReviewRow, ScoreRow
 
 LIST_MAX = 50
 
@@ -18,18 +24,55 @@ class OwnScore:
 
     row: ScoreRow
     texts: tuple[tuple[str, str], ...]
+    disputed: bool
+    review: ReviewRow | None
 
 
 async def mine(act: Act, own: OwnPermit, language: Language) -> list[OwnScore]:
     """The person's scores, newest first. Records `own_scores_read`."""
     rows = await ScoreRow.filter(user_id=own.user).using_db(act.db).order_by("-id").limit(LIST_MAX)
     act.record("own_scores_read", {"count": len(rows)}, person=own.user)
-    return [OwnScore(row, _texts(row, language)) for row in rows]
+    return await _told(act, own, rows, language)
 
 
-def _texts(row: ScoreRow, language: Language) -> tuple[tuple[str, str], ...]:
+async def one(act: Act, own: OwnPermit, score: UUID, language: Language) -> OwnScore:
+    """One of the person's scores; or 404. Records `own_score_read`."""
+    row = await _own(act, own, score)
+    act.record("own_score_read", {"score": ids.public("scr", score)}, person=own.user)
+    return (await _told(act, own, [row], language))[0]
+
+
+async def subject(act: Act, own: OwnPermit, score: UUID) -> Subject:
+    """One of the person's scores, as something to dispute; or 404."""
+    row = await _own(act, own, score)
+    return Subject(About.SCORE, score=score, recipient=PartnerId(row.partner))
+
+
+def texts(row: ScoreRow, language: Language) -> tuple[tuple[str, str], ...]:
+    """The reasons of a score in words: pairs of direction and text."""
     reasons = [
         Reason(told["code"], told["version"], Category(told["category"]), told["direction"])
         for told in row.reasons
     ]
     return tuple((reason.direction, explanation.text(reason, language)) for reason in reasons)
+
+
+async def _own(act: Act, own: OwnPermit, score: UUID) -> ScoreRow:
+    row = await ScoreRow.filter(id=score, user_id=own.user).using_db(act.db).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _told(act: Act, own: OwnPermit, rows: Sequence[ScoreRow], language: Language) -> list[OwnScore]:
+    waiting = await disputes.still_open(act, own.user)
+    asked = {review.score: review for review in await reviews.mine(act, own.user)}
+    return [
+        OwnScore(
+            row,
+            texts(row, language),
+            scores.is_disputed(row.used, disputes.marks(waiting, PartnerId(row.partner))),
+            asked.get(row.id),
+        )
+        for row in rows
+    ]

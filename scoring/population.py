@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from compliance.act import Act
 from compliance.refusals import NotFound
 from compliance.vocabulary import Categories, Category, UserId
+from consent import disputes
 from consent.permits import Permit, PopulationPermit
 from scoring.features import Matrix
 from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
@@ -58,6 +59,7 @@ async def store(
     """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`.
 
     Who was deleted while the batch was made ready gets none: their row is locked against that, one way or the other.
+    What was ordered to be corrected, and comes anew, can be used again.
     """
     rows = []
     for i, user in enumerate(users):
@@ -68,6 +70,8 @@ async def store(
         rows.append([user, scorer.digest, vector, events, days, told, matrix.digest, matrix.cutoffs[i]])
     for start in range(0, len(rows), BATCH):
         await act.db.execute_many(INSERT, rows[start : start + BATCH])
+        cutoffs = dict(zip(users[start : start + BATCH], matrix.cutoffs[start : start + BATCH], strict=True))
+        await disputes.note_newer_data(act, cutoffs)
     act.record("features_stored", {"count": len(rows), "snapshot": matrix.digest, "model": scorer.digest})
 
 

@@ -1,17 +1,19 @@
 """Issue scores: with a permit, from what was shared, explained, recorded, and able to be computed again."""
 
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from uuid import UUID
 
 from compliance import facts, ids
 from compliance.act import Act
-from compliance.canonical import digest
+from compliance.canonical import Json, digest
 from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
 from consent import deletion, endings, permits
+from consent.disputes import About, Subject
 from consent.permits import Permit
 from scoring import population, registry, release
 from scoring.population import Held
@@ -28,15 +30,38 @@ endings.keep(
 )
 
 
+class ScoreSetAside(Refusal):
+    """A person looked at it and found that it must not be used."""
+
+    status, code, title = 410, "score_set_aside", "This score was set aside after a human review"
+
+
+class AnswerOutdated(Refusal):
+    """What an earlier answer says beside the score no longer holds."""
+
+    status, code, title = 409, "answer_outdated", "The earlier answer no longer tells the whole"
+
+
 class AnswerNotGranted(Refusal):
     """The person agreed to the band and not to the points."""
 
     status, code, title = 403, "answer_not_granted", "The person agreed to a shorter answer"
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A score, and what its recipient must be told beside it, as it is now."""
+
+    row: ScoreRow
+    disputed: bool
+    """The person disputes it, or data that it rests on (征信业管理条例 Art 25)."""
+    automation_objected: bool
+    """A person at the recipient must decide (PIPL Art 24)."""
+
+
 async def issue(
     act: Act, user: UserId, wanted: Categories, *, answer: AnswerForm, recipient: PartnerId | None = None
-) -> Released[ScoreRow]:
+) -> Released[Given]:
     """Score a person for a partner, from the categories they consented to.
 
     A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, and
@@ -53,7 +78,17 @@ async def issue(
         return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
 
     released = await release.release_evaluation(act, permitted, evaluate)
-    return released.as_kept(await _keep(act, permitted, model, released, answer))
+    row = await _keep(act, permitted, model, released, answer)
+    return released.as_kept(_given(row, permitted))
+
+
+def _given(row: ScoreRow, permitted: Permit) -> Given:
+    return Given(row, is_disputed(row.used, permitted.disputed), permitted.automation_objected)
+
+
+def is_disputed(used: Iterable[str], marks: frozenset[str]) -> bool:
+    """Whether a score that rests on these categories is disputed, from what is in open dispute."""
+    return About.SCORE in marks or not marks.isdisjoint(used)
 
 
 async def _keep(
@@ -74,6 +109,8 @@ async def _keep(
             "permit": permitted.digest,
             "channel": released.channel,
             "used": list(evaluation.used),
+            **({"disputed": True} if is_disputed(evaluation.used, permitted.disputed) else {}),
+            **({"automated_decision": "objected"} if permitted.automation_objected else {}),
         },
         person=permitted.user,
         grant=permitted.grant,
@@ -124,9 +161,14 @@ async def _found(act: Act, score: UUID) -> ScoreRow:
     return row
 
 
-async def show(act: Act, score: UUID) -> Released[ScoreRow]:
-    """Show an earlier score again: a disclosure like the first, so the permit and the channel must hold now."""
+async def show(act: Act, score: UUID) -> Released[Given]:
+    """Show an earlier score again: a disclosure like the first, so the permit and the channel must hold now.
+
+    Refuses (`ScoreSetAside`) what was set aside.
+    """
     row = await _found(act, score)
+    act.concern(UserId(row.user_id), GrantId(row.grant_id))
+    refuse_set_aside(row)
     used: Categories = frozenset(Category(c) for c in row.used)
     permitted = await permits.permit(
         act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
@@ -134,14 +176,53 @@ async def show(act: Act, score: UUID) -> Released[ScoreRow]:
     if permitted.grant != row.grant_id:
         raise permits.ConsentWithdrawn("the consent that this score rested on has ended")
 
-    async def kept() -> ScoreRow:
-        return row
+    async def kept() -> Given:
+        return _given(row, permitted)
 
     released = await release.release_evaluation(act, permitted, kept)
     act.record(
         "score_shown", {"score": ids.public("scr", row.id)}, person=permitted.user, grant=permitted.grant
     )
     return released
+
+
+def refuse_set_aside(row: ScoreRow) -> None:
+    """A score that was set aside counts for nothing any more."""
+    if row.set_aside_at:
+        raise ScoreSetAside("do not use it any more; a new score may be asked for")
+
+
+async def set_aside(act: Act, score: UUID) -> None:
+    """Staff found that a score must not be used: nobody but its person sees it again. Records `score_set_aside`."""
+    row = await _found(act, score)
+    row.set_aside_at = row.set_aside_at or act.now
+    await row.save(using_db=act.db, update_fields=["set_aside_at"])
+    told: dict[str, Json] = {"score": ids.public("scr", score)}
+    act.record("score_set_aside", told, person=UserId(row.user_id), partner=PartnerId(row.partner))
+
+
+async def set_aside_disputed(act: Act, user: UserId, subject: Subject) -> None:
+    """A dispute was upheld: set aside the score it names, or every score that rests on the kind of data it names."""
+    rows = await act.db.execute_query_dict(
+        """select id from scoring_score where user_id = $1 and set_aside_at is null
+             and (id = $2 or $3 = any(used)) order by id""",
+        [user, subject.score, subject.category],
+    )
+    for row in rows:
+        await set_aside(act, row["id"])
+
+
+async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:
+    """An earlier answer is given again only while all that it says beside the score still holds."""
+    row = await _found(act, score)
+    refuse_set_aside(row)
+    used: Categories = frozenset(Category(c) for c in row.used)
+    permitted = await permits.permit(
+        act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
+    )
+    now = _given(row, permitted)
+    if (now.disputed, now.automation_objected) != (disputed, automation_objected):
+        raise AnswerOutdated("see the score as it is now (GET /v1/scores/{id})")
 
 
 @check_on_replay

@@ -1,4 +1,4 @@
-"""The tables of scoring: models, features, scores, licences."""
+"""The tables of scoring: models, features, scores, reviews, licences."""
 
 from typing import Any
 
@@ -55,9 +55,30 @@ class ScoreRow(Model):
     fact_promise = fields.TextField()
     issued_at = fields.DatetimeField()
     valid_until = fields.DatetimeField()
+    set_aside_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "scoring_score"
+
+
+class ReviewRow(Model):
+    """A person's request that somebody looks at a score, and the answer."""
+
+    id = fields.UUIDField(primary_key=True)
+    score = fields.UUIDField()
+    user_id = fields.UUIDField()
+    recipient = fields.UUIDField()
+    text_sealed = fields.BinaryField(null=True)
+    state = fields.TextField()
+    asked_at = fields.DatetimeField()
+    due_at = fields.DatetimeField()
+    overdue_at = fields.DatetimeField(null=True)
+    closed_at = fields.DatetimeField(null=True)
+    answered_by = fields.TextField(null=True)
+    answer_sealed = fields.BinaryField(null=True)
+
+    class Meta:
+        table = "scoring_review"
 
 
 class LicenceRow(Model):
@@ -83,3 +104,4 @@ class LicenceRow(Model):
 
 holdings.deletes("scoring_feature", part="behaviour")
 holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))
+holdings.deletes("scoring_review", part="reviews", prefix="rvw")

@@ -12,7 +12,7 @@ from api.v1.wire import Page, when
 from compliance import ids
 from compliance.act import Act, View
 from compliance.vocabulary import Category, GrantId, Language, PartnerId
-from consent import copies, extensions, grants, life, objections, permits, receipts
+from consent import copies, extensions, grants, life, permits, receipts
 from consent.grants import RejectionReason
 from consent.tables import GrantRow
 
@@ -70,12 +70,6 @@ class Switched(msgspec.Struct, frozen=True):
     changed: int
 
 
-class ListObjection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether you object to being put on any pre-approval list."""
-
-    objects: bool
-
-
 class OwnLogCount(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many entries about you the log holds, checked just now against the newest signed map of people.
 
@@ -94,21 +88,6 @@ async def own_log_count(request: AnyRequest) -> OwnLogCount:
     """Whether anything is missing from what you are shown; the proof for your own verifier is at `/me/log/proof`."""
     count = await counting.counted(request)
     return OwnLogCount(count.state, count.listed, count.counted, when(count.until) if count.until else None)
-
-
-@get("/v1/me/lists", opt=person(), summary="Do I object to lists")
-async def show_objection(request: AnyRequest) -> ListObjection:
-    """Whether you object to pre-approval lists now."""
-    async with request_view(request) as looking:
-        return ListObjection(await objections.objects(looking))
-
-
-@post("/v1/me/lists", opt=person(), status_code=200, summary="Object to lists")
-async def set_objection(request: AnyRequest, data: JSONBody[ListObjection]) -> Response[bytes]:
-    """Object to every list, whatever you allowed before, or take it back; objecting takes you off at once."""
-    async with request_act(request) as act:
-        await objections.object_to_lists(act, objects=data.objects)
-        return answered(act, data, 200)
 
 
 @get("/v1/me/grants", opt=person(), summary="My consents")
@@ -234,8 +213,6 @@ def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | 
 
 routes = [
     own_log_count,
-    show_objection,
-    set_objection,
     list_own_grants,
     approve_grant,
     reject_grant,

@@ -10,13 +10,15 @@ from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
 from api.v1.wire import Id, when
 from compliance import ids
+from compliance.act import Act
+from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Category
 from consent import people
 from consent.people import Pseudonym
 from partners import directory
 from scoring import scores
 from scoring.release import Released
-from scoring.tables import ScoreRow
+from scoring.scores import Given
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -64,6 +66,18 @@ class ScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
     fact_promise: str
     points: int | None = None
     probability: str | None = None
+    disputed: bool = False
+    """The person disputes the score, or data that it rests on; staff answer within 20 days."""
+    automated_decision: Literal["objected"] | None = None
+    """The person objects to decisions made by automated means alone: one of your people must decide."""
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """What an answer given before says beside the score."""
+
+    id: str
+    disputed: bool = False
+    automated_decision: str | None = None
 
 
 @post("/v1/scores", opt=client(Scope.SCORES, scores.PURPOSE, once=True), summary="Score a consenting person")
@@ -84,14 +98,30 @@ async def issue_score(request: AnyRequest, data: JSONBody[ScoreRequest]) -> Resp
 
 @get("/v1/scores/{score_id:str}", opt=client(Scope.SCORES, scores.PURPOSE), summary="See an earlier score")
 async def show_score(request: AnyRequest, score_id: FromPath[str]) -> ScoreView:
-    """Look at a score again, while the consent it rests on lives. Each look is recorded like the first."""
+    """Look at a score again, while the consent it rests on lives. Each look is recorded like the first.
+
+    A score that was set aside after a human review, or after a dispute, is gone (`score_set_aside`): use it no more.
+    """
     async with request_act(request) as act:
         return view(await scores.show(act, ids.private("scr", score_id)))
 
 
-def view(released: Released[ScoreRow]) -> ScoreView:
+@check_on_replay
+async def still_told(act: Act, stored: Stored) -> None:
+    """An old answer that holds a score is given again only while nothing was disputed, objected to or set aside since."""
+    if act.purpose is not scores.PURPOSE or stored.reply.status != 201:
+        return
+    told = msgspec.json.decode(stored.reply.body, type=Marks)
+    if told.id.startswith("scr_"):
+        objected = told.automated_decision is not None
+        score = ids.private("scr", told.id)
+        await scores.refuse_outdated(act, score, disputed=told.disputed, automation_objected=objected)
+
+
+def view(released: Released[Given]) -> ScoreView:
     """What leaves: only a released evaluation can be shown."""
-    row, full = released.value, released.value.answer == "full"
+    given, row = released.value, released.value.row
+    full = row.answer == "full"
     return ScoreView(
         id=ids.public("scr", row.id),
         answer=row.answer,
@@ -109,6 +139,8 @@ def view(released: Released[ScoreRow]) -> ScoreView:
         valid_until=when(row.valid_until),
         fact_id=ids.public("fct", row.fact),
         fact_promise=row.fact_promise,
+        disputed=given.disputed,
+        automated_decision="objected" if given.automation_objected else None,
     )
 
 

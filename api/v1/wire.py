@@ -15,6 +15,10 @@ CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$", description="I
 DecimalString = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,10})?$", max_length=20)]
 
 
+Statement = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+"""What somebody writes in their own words; plain text, lines may be broken."""
+
+
 LimitParameter = Annotated[int, QueryParameter(ge=1, le=500)]
 CursorParameter = Annotated[str | None, QueryParameter(max_length=300)]
 

@@ -5,18 +5,27 @@ from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.params import FromPath, QueryParameter
+from litestar.response import Redirect
 
-from api.access import AnyRequest, request_act, staff
+from api.access import AnyRequest, principal_of, request_act, staff
 from api.v1.wire import PLAIN
 from api.web import forms, me, page
 from compliance import ids
-from compliance.vocabulary import FactId, PartnerId, StaffRole
+from compliance.vocabulary import FactId, PartnerId, Staff, StaffRole
 from consent import access_log, fact_search, permits
 from consent.fact_search import Query
 from partners import directory
 
 LOOKING = (StaffRole.COMPLIANCE_OFFICER, StaffRole.AUDITOR)
 Text = Annotated[str, QueryParameter(max_length=80, pattern=PLAIN)]
+
+
+@get("/compliance/start", opt=staff(*StaffRole), include_in_schema=False, status_code=303)
+async def begin(request: AnyRequest) -> Redirect:
+    """Where the work of each role begins."""
+    caller = principal_of(request)
+    reviews = isinstance(caller, Staff) and caller.role is StaffRole.RISK_OFFICER
+    return page.go(request, "/compliance/reviews" if reviews else "/compliance")
 
 
 @get("/compliance", opt=staff(*LOOKING), include_in_schema=False)
@@ -64,7 +73,7 @@ def _partner(text: str) -> PartnerId | None:
 async def ask_reason(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
     """Without a stated reason nothing is opened."""
     ids.private("fct", fact_id)
-    return page.show(request, "fact_reason.html", fact_id=fact_id)
+    return page.show(request, "look_reason.html", action=f"/compliance/facts/{fact_id}", back="/compliance")
 
 
 @post("/compliance/facts/{fact_id:str}", opt=staff(*LOOKING), include_in_schema=False, status_code=200)
@@ -89,4 +98,4 @@ async def look(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
         )
 
 
-routes = [search, ask_reason, look]
+routes = [begin, search, ask_reason, look]

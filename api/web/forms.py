@@ -15,10 +15,13 @@ from compliance.refusals import Fault, Refusal, Unacceptable
 from compliance.vocabulary import Categories, Category
 from consent.grants import RejectionReason
 from consent.permits import BUSINESS_ZONE
+from consent.statements import LENGTH_MAX
 
 TOKEN = "_csrf_token"  # noqa: S105 - the name of a field, not a secret
 FIELDS_MAX = 40
 VALUE_LENGTH_MAX = 1_000
+PROSE_LENGTH_MAX = LENGTH_MAX + 1
+"""One more than is accepted: what is too long is refused, not cut."""
 AMOUNT = re.compile(r"\d{1,11}(\.\d{1,4})?")
 AMOUNT_MAX = 10**11
 
@@ -73,11 +76,14 @@ class Form:
         return Unacceptable("correct the field that is named", Fault(f"/{name}", code, detail))
 
 
-async def read(request: AnyRequest) -> Form:
-    """The form, or `FormExpired` where its token is not this session's."""
+async def read(request: AnyRequest, *, prose: str | None = None) -> Form:
+    """The form, or `FormExpired` where its token is not this session's. `prose`: the field that may have lines."""
     sent = await request.form()
     fields: dict[str, list[str]] = {}
     for name, value in list(sent.multi_items())[:FIELDS_MAX]:
+        if name == prose and isinstance(value, str):  # the domain says which characters are text
+            fields.setdefault(name, []).append(value.replace("\r\n", "\n").strip()[:PROSE_LENGTH_MAX])
+            continue
         if not isinstance(value, str) or not value.isprintable():
             raise Form.fault(name, "invalid", "one line of text")
         fields.setdefault(name, []).append(value[:VALUE_LENGTH_MAX])

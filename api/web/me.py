@@ -41,17 +41,8 @@ async def home(request: AnyRequest) -> Response[str]:
             extend_until=await extensions.waiting(view, user),
             names=await names(view, rows, used),
             log=await checked(view, used),
-            objects=await objections.objects(view),
+            objects=await objections.held(view),
         )
-
-
-@post("/me/lists", opt=person(), include_in_schema=False, status_code=303)
-async def answer_to_lists(request: AnyRequest) -> Redirect:
-    """Object to every pre-approval list, or take the objection back."""
-    form = await forms.read(request)
-    async with request_act(request) as act:
-        await objections.object_to_lists(act, objects=form.text("answer") == "object")
-    return page.go(request, "/me")
 
 
 @get("/me/log", opt=person(), include_in_schema=False)
@@ -185,7 +176,6 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
 
 
 routes = [
-    answer_to_lists,
     home,
     own_log,
     own_log_proof,

@@ -14,7 +14,7 @@ from api import sessions
 from api.access import AnyRequest
 from api.settings import Settings
 from api.web.texts import Words
-from compliance.vocabulary import Language
+from compliance.vocabulary import Language, Staff
 
 TEMPLATES = Path(__file__).parent / "templates"
 Content = TypeVar("Content", str, bytes)
@@ -92,12 +92,13 @@ def html(request: AnyRequest, template: str, **values: Any) -> str:
     said = words(request)
     other = Language.EN if said.language is Language.ZH_CN else Language.ZH_CN
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
-    signed_in = "principal" in request.scope
+    caller = request.scope.get("principal")
     return (
         _environment(said)
         .get_template(template)
         .render(
-            csrf=sessions.csrf_token(request) if signed_in else None,
+            csrf=sessions.csrf_token(request) if caller else None,
+            role=caller.role if isinstance(caller, Staff) else None,
             other_language=f"?{urlencode([*kept, ('lang', other)])}",
             **values,
         )

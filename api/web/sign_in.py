@@ -17,7 +17,7 @@ from api.sessions import NotSignedIn, SignedIn
 from api.web import forms, page
 from compliance.refusals import NotFound
 
-HOME = {"person": "/me", "staff": "/compliance"}
+HOME = {"person": "/me", "staff": "/compliance/start"}
 PATH = "/sign-in"
 FORM_BYTES_MAX = 8_192
 CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")

@@ -133,6 +133,7 @@ async def seen(site: Site, me: Browser, lender: PartnerId) -> list[str]:
     assert facts
     pages = ["/", "/me", "/me/log", f"/me/grants/{grant}", facts[0], f"/ask/{waiting}", f"/ask/{grant}"]
     pages += ["/apply", "/me/applications", application, offer[0], "/me/scores", "/me/stopped", "/schema"]
+    pages += ["/me/rights", "/me/disputes/new"]
     return [*pages, "/problems/consent_missing", "/signed-out", "/sign-in"]
 
 

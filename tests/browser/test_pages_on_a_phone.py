@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import browsing, lending, web_site
+from support import browsing, lending, web_site, world
 from support.browsing import DESK, PHONE, served, window
 from support.web_site import Site
 
 from api import sessions
 from api import staff as staff_of
+from compliance import ids
 from compliance.act import open_act
 from compliance.database import Database
 from compliance.vocabulary import Language, PartnerId, StaffRole
@@ -131,6 +132,54 @@ async def test_an_officer_searches_and_looks(
         await seen.look("fact")
         await page.goto(f"{seen.issuer}/problems/consent_withdrawn")
         await seen.look("problem")
+
+
+@pytest.mark.parametrize("language", Language)
+async def test_a_person_uses_their_rights_and_staff_answer(
+    site: Site, folder: Path, language: Language
+) -> None:
+    await world.put_model_in_use()
+    await world.open_channel()
+    bank, (person,) = await world.a_bank(), await world.persons(1)
+    await world.granted(person, bank)
+    score = ids.public("scr", (await world.scored(bank, person)).id)
+    link = await sessions.make_link(web_site.OPERATOR, site.settings, user=person.user)
+    async with window(site, folder, PHONE, language) as seen:
+        page = seen.page
+        await page.goto(f"{seen.issuer}/sign-in/{link}")
+        await page.goto(f"{seen.issuer}/me/scores/{score}")
+        await seen.look("score")
+        await page.fill("#text", "请人工看一下。\n谢谢。")
+        await page.locator("main form button").click()
+        await page.wait_for_url("**/me/reviews/*")
+        await seen.look("review")
+        await page.goto(f"{seen.issuer}/me/disputes/new")
+        await page.select_option("#category", "shopping")
+        await page.fill("#text", "这些订单不是我的。")
+        await seen.look("dispute-new")
+        await page.locator("main form button").click()
+        await page.wait_for_url("**/me/disputes/dsp_*")
+        await seen.look("dispute")
+        await page.goto(f"{seen.issuer}/me/rights")
+        await page.locator("form:has([value=automation]) button").click()
+        await page.locator("form:has([value=automation]) button[value=clear]").wait_for()
+        await seen.look("rights")
+    for role, queue in ((StaffRole.COMPLIANCE_OFFICER, "disputes"), (StaffRole.RISK_OFFICER, "reviews")):
+        async with open_act(web_site.OPERATOR, None) as act:
+            officer = await staff_of.admit(act, role, role)
+        link = await sessions.make_link(web_site.OPERATOR, site.settings, staff=officer.staff)
+        async with window(site, folder, DESK, language) as seen:
+            page = seen.page
+            await page.goto(f"{seen.issuer}/sign-in/{link}")
+            await page.goto(f"{seen.issuer}/compliance/{queue}")
+            await seen.look(f"{queue}-queue")
+            await page.locator("tbody a").click()
+            await page.fill("#reason", "the person asked for an answer")
+            await page.locator("main form button").click()
+            await page.fill("#text", "We compared it with the source.")
+            await seen.look(f"{queue}-answer")
+            await page.locator(".choice button").first.click()
+            await page.wait_for_url(f"**/compliance/{queue}")
 
 
 async def test_the_reference_is_drawn_and_asks_nobody_else(site: Site, folder: Path) -> None:

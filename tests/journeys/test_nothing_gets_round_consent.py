@@ -169,12 +169,12 @@ async def test_objecting_takes_the_person_off_the_lists_they_are_on(here):
     await world.list_made()
     async with open_act(person, None) as act:
         await objections.object_to_lists(act, objects=True)
-        assert await objections.objects(act)
+        assert (await objections.held(act)).lists
     recalls = told(await bank.call("GET", f"/v1/prescreens/{ids.public('pre', made)}/recalls"), 200)["items"]
     assert [r["reason"] for r in recalls] == ["objected"]
     async with open_act(person, None) as act:
         await objections.object_to_lists(act, objects=False)
-        assert not await objections.objects(act)
+        assert not (await objections.held(act)).lists
 
 
 async def test_the_times_of_facts_agree_with_their_order(here, owner):

@@ -23,6 +23,7 @@ from consent.permits import CategoryNotGranted, ConsentWithdrawn
 from scoring import scores
 from scoring.release import NoLawfulChannel, Released
 from scoring.scorer import InsufficientEvidence
+from scoring.scores import Given
 
 DECLARED, DEVICE = frozenset({Category.DECLARED}), frozenset({Category.DEVICE_USAGE})
 RANDOM = {"id", "grant_id", "issued_at", "valid_until", "fact_id", "fact_promise"}
@@ -37,7 +38,9 @@ async def bank(ground):
 
 def shown(row) -> dict[str, object]:
     """What the bank sees, less what is random or a time."""
-    seen = json.loads(msgspec.json.encode(wire.view(Released(row, Channel(row.channel)))))
+    seen = json.loads(
+        msgspec.json.encode(wire.view(Released(Given(row, False, False), Channel(row.channel))))
+    )
     return {name: value for name, value in seen.items() if name not in RANDOM}
 
 
@@ -182,7 +185,7 @@ async def test_an_old_score_is_shown_while_its_own_grant_lives(bank, owner):
 
     async def look(client=bank):
         async with open_act(client, SCORING) as act:
-            return (await scores.show(act, row.id)).value
+            return (await scores.show(act, row.id)).value.row
 
     assert shown(await look()) == shown(row)
     assert (await world.kinds(owner, grant_id=grant.id))[-1] == "score_shown"

@@ -9,8 +9,11 @@ from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
 from compliance import ids, sequencer
-from compliance.vocabulary import Person, Purpose, StaffRole
+from compliance.act import open_act
+from compliance.vocabulary import Category, Person, Purpose, StaffRole
+from consent import disputes, permits
 from partners.connectors.signed_http import SignedHttp
+from scoring import reviews
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,10 @@ class Seeds:
                 "period_days": 60,
                 "notice_sha256": "0" * 64,
             },
-            "POST /v1/me/lists": {"objects": False},
             "POST /v1/me/deletion": {"confirmation": "delete_everything_about_me"},
+            "POST /v1/me/objections": {"lists": False, "automated_decisions": False},
+            "POST /v1/me/disputes": {"text": "Not mine.\nPlease check.", "category": "shopping"},
+            "POST /v1/me/reviews": {"score": self.named["score_id"], "text": "Please look."},
             "POST /v1/operator/clients": {
                 "client_id": "another-client",
                 "partner": ids.public("ptn", self.bank.client.partner),
@@ -147,7 +152,11 @@ async def planted(here: World) -> Seeds:
     waiting = await world.asked(bank.client, Purpose.PORTRAIT)
     ended = await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
     await world.withdrawn(person, ended.id)
-    score = await world.scored(bank.client, person)
+    score, looked_at = [await world.scored(bank.client, person) for _ in range(2)]
+    async with open_act(person, None) as act:
+        own = permits.own_permit(act)
+        review = await reviews.ask(act, own, looked_at.id, "Please look.")
+        dispute = await disputes.raise_category(act, own, Category.DECLARED, "Not what I said.")
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
     made = await lending.apply(person)
@@ -161,6 +170,8 @@ async def planted(here: World) -> Seeds:
         "listing": ids.public("gnt", listing.id),
         "ended_grant_id": ids.public("gnt", ended.id),
         "score_id": ids.public("scr", score.id),
+        "dispute_id": ids.public("dsp", dispute.id),
+        "review_id": ids.public("rvw", review.id),
         "prescreen_id": ids.public("pre", prescreen),
         "product_id": await world.product_of(bank.client),
         "application_id": ids.public("app", open_application.row.id),

@@ -194,7 +194,7 @@ async def scored(
     """The bank asks for a score; returns its row."""
     async with open_act(client, SCORING) as act:
         released = await scores.issue(act, person.user, wanted, answer=answer, recipient=recipient)
-        return released.value
+        return released.value.row
 
 
 async def a_bank(code: str = "alpha", kind: PartnerKind = PartnerKind.BANK) -> PartnerClient:
