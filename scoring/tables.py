@@ -1,4 +1,4 @@
-"""The tables of scoring: models, features, scores, licences."""
+"""The tables of scoring: models, features, scores, previews, licences."""
 
 from typing import Any
 
@@ -56,6 +56,23 @@ class ScoreRow(Model):
 
     class Meta:
         table = "scoring_score"
+
+
+class PreviewRow(Model):
+    """What sharing can change for one person, worked out at their own wish."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    model = fields.UUIDField()
+    lines: fields.Field[list[dict[str, Any]]] = fields.JSONField()
+    snapshot = fields.TextField()
+    permit_digest = fields.TextField()
+    made_at = fields.DatetimeField()
+    keep_until = fields.DatetimeField()
+
+    class Meta:
+        table = "scoring_preview"
 
 
 class LicenceRow(Model):
