@@ -48,6 +48,7 @@ from api.web import me as me_pages
 from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
+from consent import notices
 
 NOUNS = {
     "Consent": grants,
@@ -88,7 +89,8 @@ ROUTES: list[ControllerRouterHandler] = [
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
-    """Build the application, or fail if a route forgot its access."""
+    """Build the application, or fail if a route forgot its access or a notice what the law demands."""
+    notices.all_in_force()
 
     @asynccontextmanager
     async def standing(_: Litestar) -> AsyncIterator[None]:
