@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from compliance import ids
@@ -37,6 +38,8 @@ PERIOD_DAYS = 90
 SETS_MAX, SETS_COUNTED_FOR = 2, timedelta(days=90)
 """A first choice of data and one other: whoever tries set after set finds the one that flatters most."""
 SHOWN_MAX = 5
+EXAMPLES_MAX = 512
+"""As many as there are sets of categories."""
 
 
 class SetChangedTooOften(Refusal):
@@ -51,10 +54,15 @@ async def on_example(at: Act | View, asked: Categories) -> tuple[Line, ...]:
     Reads nobody's data.
     """
     try:
-        model = (await registry.champion(at)).digest
-        example = registry.invented_person(model)
+        return _on_example((await registry.champion(at)).digest, asked)
     except (NoModel, ModelAltered):  # a person can answer a request all the same
         return ()
+
+
+@lru_cache(maxsize=EXAMPLES_MAX)
+def _on_example(model: str, asked: Categories) -> tuple[Line, ...]:
+    """Worked out once for each model and request: the invented person never changes."""
+    example = registry.invented_person(model)
     if example is None:
         return ()
     return leaving_off.lines(registry.scorer(model), example.values, example.evidence, asked)

@@ -52,17 +52,12 @@ def scorer(digest_of_model: str) -> Scorer:
     return _loaded(folder(digest_of_model))
 
 
-@lru_cache(maxsize=LOADED_MAX)
-def _example(path: Path) -> Example | None:
-    model = _loaded(path)
+def invented_person(digest_of_model: str) -> Example | None:
+    """The invented person kept with a model, if it has one."""
+    model, path = scorer(digest_of_model), folder(digest_of_model)
     if EXAMPLE not in model.manifest.files:
         return None
     return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
-
-
-def invented_person(digest_of_model: str) -> Example | None:
-    """The invented person kept with a model, if it has one."""
-    return _example(folder(digest_of_model))
 
 
 async def register(act: Act, digest_of_model: str) -> ModelRow:

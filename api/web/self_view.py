@@ -1,5 +1,6 @@
 """/me/self-view: what sharing can change, on one's own data, for one's own eyes, with a consent of its own."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from litestar import Response, get, post
@@ -37,6 +38,7 @@ async def self_view(request: AnyRequest, ask_id: AskId = None) -> Response[str]:
             asked=asked,
             names=await me.names(view, [asked], []) if asked else {},
             query=f"?ask={ask_id}" if ask_id else "",
+            until=view.now + timedelta(days=previews.PERIOD_DAYS),
             **_own_ask(words, request.app.state.settings.offered),
         )
 

@@ -111,6 +111,31 @@ async def test_everything_is_said_before_the_answer(
     assert yes | {"value": ""} == no | {"value": ""}
 
 
+@every_language
+@pytest.mark.spec("PIPL", "14, 16, 17, 29, 30")
+async def test_ones_own_page_says_everything_before_the_answer(site: Site, language: Language) -> None:
+    person, said = (await with_a_score())[0], words(site, language)
+    page = await (await site.person(person)).look("/me/self-view", language)
+    before = readable(page.text.partition("</h1>")[2].partition('value="yes"')[0])
+    async with open_view(person) as view:
+        until = said.day(view.now + timedelta(days=previews.PERIOD_DAYS))
+    assert before.startswith(said.t("ask.credit_record"))
+    for part in (
+        said.t("me.operator_itself", operator=said.operator),
+        said.t("self_view.only_you"),
+        said.t("purpose.self_view.what"),
+        until,
+        said.t("ask.data_life_days", days=previews.PERIOD_DAYS),
+        said.t("self_view.no_means"),
+        said.t("self_view.two_choices"),
+        said.t("ask.withdraw_any_time"),
+        *(said.t(f"category.{c}.{part}") for c in OFFERED for part in ("name", "why", "example")),
+    ):
+        assert part in before, part
+    form = answer_form(page.text, "/me/self-view")
+    assert (form.ticked, {value for _, value in form.boxes}) == ([], OFFERED)
+
+
 def answer_form(html: str, action: str) -> FormOnPage:
     (form,) = [each for each in page_forms.read(html)[1] if each.action.split("?")[0] == action]
     return form
@@ -205,9 +230,7 @@ async def test_what_sharing_changes_is_shown_on_a_made_up_person(
             r"<tr><th scope=\"row\">(.*?)</th>\s*<td>(.)</td><td class=\"number\">(\d+)</td>", me.page.text
         )
         names = [
-            said.t("changes.without", category=said.category_name(line.left_off))
-            if line.left_off
-            else said.t("changes.everything")
+            said.category_name(line.left_off) if line.left_off else said.t("changes.nothing")
             for line in lines
         ]
         assert rows == [(name, line.band, str(line.points)) for name, line in zip(names, lines, strict=True)]
@@ -236,8 +259,8 @@ async def test_on_ones_own_data_after_a_yes_of_its_own(
     await me.send(path, answer="yes", categories=sorted(world.ALL))
     assert str(me.page.url).endswith(path)
     await me.send(f"/me/self-view/result?ask={grant}")
-    assert said.t("changes.without", category=said.category_name("shopping")) in me.text
-    assert said.t("changes.without", category=said.category_name("credit_history")) not in me.text
+    rows = re.findall(r'<th scope="row">(.*?)</th>', me.page.text)
+    assert rows == [said.t("changes.nothing"), *(said.category_name(category) for category in sorted(some))]
     await web_site.log_everything()
     await me.look("/me/log", language)
     assert said.fact_name("preview_made") in me.text

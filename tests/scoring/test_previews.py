@@ -98,7 +98,7 @@ async def test_the_example_needs_a_whole_model(ground: Ground) -> None:
     assert [line.left_off for line in lines] == [None, *sorted(OFFERED)]
     unread = next(line for line in lines if line.left_off is Category.APP_ACTIVITY)
     assert replace(unread, left_off=None) == lines[0]  # what the model does not read changes nothing
-    registry._example.cache_clear()
+    previews._on_example.cache_clear()
     file = registry.folder(model.digest) / EXAMPLE
     file.write_bytes(file.read_bytes().replace(b"1", b"2"))
     async with open_view(person) as view:
