@@ -44,6 +44,7 @@ from api.web import (
     problem_pages,
     queues,
     reference,
+    self_view,
     sign_in,
     start,
     static_files,
@@ -54,6 +55,7 @@ from api.web import rights as rights_pages
 from compliance import database as databases
 from compliance import postgres
 from compliance.database import Database
+from consent import notices
 
 NOUNS = {
     "Consent": grants,
@@ -86,6 +88,7 @@ PAGES = (
     extend,
     own_scores_pages,
     rights_pages,
+    self_view,
     loans,
     own_data,
     deletion,
@@ -100,7 +103,8 @@ ROUTES: list[ControllerRouterHandler] = [
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
-    """Build the application, or fail if a route forgot its access."""
+    """Build the application, or fail if a route forgot its access or a notice what the law demands."""
+    notices.all_in_force()
 
     @asynccontextmanager
     async def standing(_: Litestar) -> AsyncIterator[None]:

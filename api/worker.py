@@ -18,7 +18,7 @@ from compliance.vocabulary import Purpose, Worker
 from consent import capsules, deletion, disputes, effects, grants
 from partners import delivery, prescreens
 from partners.connectors import registry as connectors
-from scoring import reviews
+from scoring import previews, reviews
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -183,7 +183,7 @@ async def note_late_answers() -> bool:
 
 
 async def purge() -> bool:
-    """Forget spent proofs, requests nobody answered, old answers, links and sessions that are over; never a fact."""
+    """Forget spent proofs, requests nobody answered, old answers, links, sessions and previews that are over; never a fact."""
     await single_use.forget()
     await authorizations.forget()
     async with open_upkeep() as upkeep:
@@ -192,4 +192,6 @@ async def purge() -> bool:
         )
         await upkeep.db.execute_query("delete from api_link where expires_at < $1", [upkeep.now])
         await upkeep.db.execute_query("delete from api_session where expires_at < $1", [upkeep.now])
+    async with open_upkeep(CLERK) as upkeep:
+        await previews.forget_old(upkeep)
     return False

@@ -12,7 +12,7 @@ from compliance.canonical import Json
 from compliance.database import ground
 from compliance.keys import KeyErased
 from compliance.refusals import NotFound
-from compliance.vocabulary import FactId, GrantId, PartnerId, UserId
+from compliance.vocabulary import Categories, Category, FactId, GrantId, PartnerId, Purpose, UserId
 from consent.permits import BUSINESS_ZONE, OwnPermit, StaffPermit
 
 PAGE_MAX = 50
@@ -87,6 +87,18 @@ async def uses(view: View, user: UserId) -> dict[GrantId, Use]:
         [user, month],
     )
     return {GrantId(row["grant_id"]): Use(int(row["calls"]), row["last"]) for row in rows}
+
+
+async def sets_used(
+    at: View | Act, user: UserId, purpose: Purpose, recipient: PartnerId, since: datetime
+) -> frozenset[Categories]:
+    """The different choices of data with which a person's consents of this purpose were used since then."""
+    rows = await at.db.execute_query_dict(
+        """select distinct g.categories from consent_grant g join consent_use u on u.grant_id = g.id
+           where g.user_id = $1 and g.purpose = $2 and g.recipient = $3 and u.last_used_at >= $4""",
+        [user, purpose, recipient, since],
+    )
+    return frozenset(frozenset(Category(c) for c in row["categories"]) for row in rows)
 
 
 async def open_own(act: Act, own: OwnPermit, fact: FactId) -> Opened:

@@ -519,6 +519,19 @@ async def mine(view: View, user: UserId) -> list[GrantRow]:
     return live + await all_of_them.exclude(state__in=LIVE).order_by("-requested_at").limit(LIST_MAX)
 
 
+async def live(view: View, user: UserId, recipient: PartnerId, purpose: Purpose) -> GrantRow | None:
+    """The person's consent of this purpose to this recipient, if one stands (active or paused)."""
+    found = GrantRow.filter(
+        user_id=user,
+        recipient=recipient,
+        bureau=None,
+        purpose=purpose,
+        state__in=LIVE,
+        expires_at__gt=view.now,
+    )
+    return await found.using_db(view.db).first()
+
+
 def user_of(row: GrantRow) -> UserId:
     """The person of a grant that was answered."""
     if row.user_id is None:

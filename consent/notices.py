@@ -10,6 +10,7 @@ from importlib.resources import files
 from compliance.act import Act
 from compliance.canonical import Json
 from compliance.vocabulary import Language, Purpose
+from consent import notice_fields
 
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
@@ -60,11 +61,16 @@ def _fill(text: str, given: Mapping[str, str]) -> str:
 
 @cache
 def current(purpose: Purpose, language: Language) -> Notice:
-    """The notice in force for a purpose."""
-    raw = (files("consent") / "notices" / f"{purpose}.{language}.md").read_text(encoding="utf-8")
+    """The notice in force for a purpose; `NoticeIncomplete` where it leaves out what the law demands."""
+    return read((files("consent") / "notices" / f"{purpose}.{language}.md").read_text(encoding="utf-8"))
+
+
+def read(raw: str) -> Notice:
+    """A notice as published; `NoticeIncomplete` where it leaves out what the law demands."""
     _, head, body = raw.split("---\n", 2)
-    fields = dict(line.split(": ", 1) for line in head.strip().splitlines())
-    return Notice(
+    lines = (line.partition(":") for line in head.strip().splitlines())
+    fields = {name: told.strip() for name, _, told in lines}
+    notice = Notice(
         id=fields["id"],
         version=int(fields["version"]),
         language=Language(fields["language"]),
@@ -72,28 +78,42 @@ def current(purpose: Purpose, language: Language) -> Notice:
         raw=raw,
         body=body.strip(),
         relay_sentence=fields.get("relay_sentence", ""),
-        sensitive_sentence=fields["sensitive_sentence"],
+        sensitive_sentence=fields.get("sensitive_sentence", ""),
         sha256=hashlib.sha256(raw.encode()).hexdigest(),
     )
+    sentences = {"sensitive_sentence": notice.sensitive_sentence}
+    notice_fields.refuse_incomplete(f"{notice.id}.{notice.language}", notice.language, notice.body, sentences)
+    return notice
+
+
+def all_in_force() -> list[Notice]:
+    """Every notice in force, each checked."""
+    return [current(purpose, language) for purpose in Purpose for language in Language]
 
 
 async def publish(act: Act) -> int:
     """Archive every notice in force, so that each grant's hash can be looked up for ever; records what is new."""
     published = 0
-    for purpose in Purpose:
-        for language in Language:
-            notice = current(purpose, language)
-            rows = await act.db.execute_query_dict(
-                """insert into consent_notice (id, version, language, purpose, sha256, body, published_at)
-                   values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning id""",
-                [notice.id, notice.version, language, purpose, notice.sha256, notice.raw, act.now],
-            )
-            if rows:
-                what: dict[str, Json] = {
-                    "notice": f"{notice.id}@{notice.version}",
-                    "language": language,
-                    "sha256": notice.sha256,
-                }
-                act.record("notice_published", what)
-                published += 1
+    for notice in all_in_force():
+        rows = await act.db.execute_query_dict(
+            """insert into consent_notice (id, version, language, purpose, sha256, body, published_at)
+               values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning id""",
+            [
+                notice.id,
+                notice.version,
+                notice.language,
+                notice.purpose,
+                notice.sha256,
+                notice.raw,
+                act.now,
+            ],
+        )
+        if rows:
+            what: dict[str, Json] = {
+                "notice": f"{notice.id}@{notice.version}",
+                "language": notice.language,
+                "sha256": notice.sha256,
+            }
+            act.record("notice_published", what)
+            published += 1
     return published

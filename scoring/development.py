@@ -1,9 +1,11 @@
 """Develop a model from a research set: read it under a permit, split it, train, measure on what was held back."""
 
 import hashlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,15 +13,18 @@ from numpy.typing import NDArray
 
 from compliance.vocabulary import Categories
 from consent.permits import PopulationPermit
-from scoring import features, training
+from scoring import behaviour as behaviours
+from scoring import features, synthetic, training
 from scoring.behaviour import Behaviour
-from scoring.features import Matrix
+from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
 
 FIT_SHARE = 0.7
 STANDARD_DAYS = 365
 """The standard target looks a year ahead: 90 or more days past due within 12 months."""
+INVENTED, INVENTED_SEED, INVENTED_UNTIL = 1_000, 20_261_128, datetime(2026, 11, 1, tzinfo=UTC)
+"""The people among whom a model's example is chosen."""
 Progress = Callable[[str, float], None]
 
 
@@ -68,9 +73,20 @@ def develop(
         scale=scale,
         horizon_days=horizon_days,
         about={"set": behaviour.name, "split": split, "permit": permit.digest, "stamp": "research_set"},
+        invented=_invented(matrix.features),
         progress=progress,
     )
     return Developed(artifact, matrix, ~fit, split, int((~mature).sum()))
+
+
+def _invented(wanted: Sequence[Feature]) -> Matrix:
+    """The same features of invented people; what they have no data for is missing, as it is of anybody."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "invented"
+        synthetic.generate(folder, users=INVENTED, seed=INVENTED_SEED, cutoff=INVENTED_UNTIL)
+        read = behaviours.read(folder, Path(scratch) / "quarantine")
+    asked = read.outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    return features.compute(read, asked, wanted)
 
 
 def _target(labelled: pl.DataFrame) -> tuple[Scale, int]:

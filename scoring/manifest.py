@@ -13,6 +13,8 @@ from compliance.vocabulary import Categories, Category
 from scoring.policy import Minimum, Scale
 
 MANIFEST, TREES, CATBOOST, CARD = "manifest.json", "model.json", "model.cbm", "card.json"
+EXAMPLE = "example.json"
+"""An invented person; a model that reads nothing of invented people has none."""
 
 
 class ModelAltered(Refusal):
@@ -108,10 +110,17 @@ def read(folder: Path) -> tuple[str, Manifest]:
     if sha256(encoded) != folder.name:
         raise ModelAltered(f"the manifest of {folder.name} was altered")
     manifest = decode(encoded)
-    for name, expected in manifest.files.items():
-        if sha256(_bytes(folder / name)) != expected:
-            raise ModelAltered(f"{name} of {folder.name} was altered")
+    for name in manifest.files:
+        file(folder, manifest, name)
     return folder.name, manifest
+
+
+def file(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """One of a model's files; refused unless its hash is the one in the manifest."""
+    data = _bytes(folder / name)
+    if sha256(data) != manifest.files[name]:
+        raise ModelAltered(f"{name} of {folder.name} was altered")
+    return data
 
 
 def sha256(data: bytes) -> str:

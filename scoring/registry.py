@@ -14,7 +14,9 @@ from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
 from scoring import card as model_card
-from scoring.manifest import CARD
+from scoring import example, manifest
+from scoring.example import Example
+from scoring.manifest import CARD, EXAMPLE
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
@@ -48,6 +50,14 @@ def _loaded(path: Path) -> Scorer:
 def scorer(digest_of_model: str) -> Scorer:
     """A model in memory, verified against its digest when it is first loaded."""
     return _loaded(folder(digest_of_model))
+
+
+def invented_person(digest_of_model: str) -> Example | None:
+    """The invented person kept with a model, if it has one."""
+    model, path = scorer(digest_of_model), folder(digest_of_model)
+    if EXAMPLE not in model.manifest.files:
+        return None
+    return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
 
 
 async def register(act: Act, digest_of_model: str) -> ModelRow:

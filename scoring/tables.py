@@ -1,4 +1,4 @@
-"""The tables of scoring: models, features, scores, reviews, licences."""
+"""The tables of scoring: models, features, scores, previews, reviews, licences."""
 
 from typing import Any
 
@@ -81,6 +81,23 @@ class ReviewRow(Model):
         table = "scoring_review"
 
 
+class PreviewRow(Model):
+    """What sharing can change for one person, worked out at their own wish."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    grant_id = fields.UUIDField()
+    model = fields.UUIDField()
+    lines: fields.Field[list[dict[str, Any]]] = fields.JSONField()
+    snapshot = fields.TextField()
+    permit_digest = fields.TextField()
+    made_at = fields.DatetimeField()
+    keep_until = fields.DatetimeField()
+
+    class Meta:
+        table = "scoring_preview"
+
+
 class LicenceRow(Model):
     """A recorded licence or relay: one records it, another approves it."""
 
@@ -105,3 +122,4 @@ class LicenceRow(Model):
 holdings.deletes("scoring_feature", part="behaviour")
 holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))
 holdings.deletes("scoring_review", part="reviews", prefix="rvw")
+holdings.deletes("scoring_preview", part="previews")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compliance.refusals import Refusal
 from compliance.vocabulary import Categories
-from scoring import calibration, card, lessons, manifest, policy, scorer, trees
+from scoring import calibration, card, example, lessons, manifest, policy, scorer, trees
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
@@ -78,12 +78,14 @@ def train(
     horizon_days: int,
     about: Mapping[str, str],
     recipe: Recipe = STANDARD,
+    invented: Matrix | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Train, calibrate, measure; the same rows, seed and threads give the same digest.
 
     `defaulted`, `fit` and `validate` are [row]; a row in neither is left out and counted. Outcomes of
-    `validate` are read by the card and by nothing else. `about` is recorded as it is. Refuses `CannotTrain`.
+    `validate` are read by the card and by nothing else. `about` is recorded as it is. `invented` people hold the
+    same features; one of them is kept with the model as its example. Refuses `CannotTrain`.
     """
     lesson = lessons.prepare(matrix, defaulted)
     fitted, held = _rows(lesson, fit, validate)
@@ -112,7 +114,9 @@ def train(
     draft = Scorer("draft", stated, draft.trees)
     measured = card.write(draft, matrix, defaulted, fit=fit, validate=validate, seed=seed)
     way.tell("card")
-    return _bind(stated, {manifest.TREES: exported, manifest.CATBOOST: native, manifest.CARD: measured})
+    files = {manifest.TREES: exported, manifest.CATBOOST: native, manifest.CARD: measured}
+    chosen = example.choose(draft, invented) if invented else None
+    return _bind(stated, files | ({manifest.EXAMPLE: chosen} if chosen else {}))
 
 
 def save(artifact: Artifact, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from api.web import forms, me, notice, page
 from compliance import ids
 from compliance.vocabulary import SENSITIVE, Category, GrantId, Purpose
 from consent import grants, life, notices
+from scoring import previews
 
 
 @get("/ask/{grant_id:str}", opt=person(), include_in_schema=False)
@@ -44,6 +45,9 @@ async def ask(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
             plain=[c for c in row.asked if Category(c) not in SENSITIVE],
             sensitive=[c for c in row.asked if Category(c) in SENSITIVE],
             until=view.now + timedelta(days=row.period_days),
+            scored=Purpose(row.purpose) in previews.SCORED,
+            example=await previews.on_example(view, frozenset(Category(c) for c in row.asked)),
+            own_possible=await previews.possible(view),
             notice=notices.current(Purpose(row.purpose), words.language),
             text=notice.text(notice.of_grant(row, row.asked, row.period_days, words, names), words),
         )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from api.web import prose
 from api.web.prose import Block
 from api.web.texts import Names, Words
-from compliance.vocabulary import SENSITIVE, Category, PartnerId, Purpose
+from compliance.vocabulary import SENSITIVE, Categories, Category, PartnerId, Purpose
 from consent import grants, notices
 from consent.notices import Filling
 from consent.tables import GrantRow
+from scoring import previews
 
 DECLARED = [str(Category.DECLARED)]
 
@@ -30,6 +31,12 @@ def referral_to(recipient: str) -> Asked:
     bounds = grants.TEMPLATES[Purpose.LOAN_REFERRAL]
     days, life = bounds.period_days_max, bounds.data_life_days_max
     return Asked(Purpose.LOAN_REFERRAL, recipient, None, DECLARED, days, life)
+
+
+def self_view(words: Words, offered: Categories) -> Asked:
+    """What a person agrees to who wants to see on their own data what sharing can change."""
+    days = previews.PERIOD_DAYS
+    return Asked(Purpose.SELF_VIEW, words.operator, None, sorted(offered), days, days)
 
 
 def of_grant(row: GrantRow, categories: list[str], period_days: int, words: Words, names: Names) -> Asked:

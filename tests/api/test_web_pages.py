@@ -132,7 +132,16 @@ async def seen(site: Site, me: Browser, lender: PartnerId) -> list[str]:
     assert offer
     assert facts
     pages = ["/", "/me", "/me/log", f"/me/grants/{grant}", facts[0], f"/ask/{waiting}", f"/ask/{grant}"]
-    pages += ["/apply", "/me/applications", application, offer[0], "/me/scores", "/me/stopped", "/schema"]
+    pages += [
+        "/apply",
+        "/me/applications",
+        application,
+        offer[0],
+        "/me/scores",
+        "/me/self-view",
+        "/me/stopped",
+        "/schema",
+    ]
     pages += ["/me/rights", "/me/disputes/new"]
     return [*pages, "/problems/consent_missing", "/signed-out", "/sign-in"]
 

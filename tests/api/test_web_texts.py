@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from support import inducing_words
+from support import inducing_words, readability
 
 from compliance.vocabulary import Category, Language, Purpose
 from partners.referrals import Delivery, State
@@ -53,6 +53,53 @@ def test_every_message_is_a_plain_text(language: Language) -> None:
         assert text.strip() == text != "", key
         assert not set("<>") & set(text), key
         assert inducing_words.found(text) == [], key
+
+
+TO_BE_READ = (
+    *("ask", "category", "changes", "extend", "fault", "grant", "me", "problem", "proof", "purpose", "score"),
+    *("self_view", "withdrawn"),
+)
+"""What people read who are asked, agree, look, stop, or want their rights."""
+
+
+@every_language
+@pytest.mark.parametrize("section", TO_BE_READ)
+def test_a_fourteen_year_old_can_read_the_pages(section: str, language: Language) -> None:
+    name = {Language.EN: "Bank", Language.ZH_CN: "银行"}[language]
+    sentences = [
+        re.sub(r"\{\w+\}", name, text)
+        for key, text in messages(language).items()
+        if key.startswith(f"{section}.") and text.endswith((".", "?", "!", "。", "？", "！"))
+    ]
+    readability.refuse_hard(language, "\n".join(sentences))
+
+
+@every_language
+def test_what_is_hard_to_read_is_told_from_what_is_easy(language: Language) -> None:
+    easy = {Language.EN: "You can stop at once. Nobody else is told.", Language.ZH_CN: "您随时可以停止。"}
+    hard = {
+        Language.EN: [
+            "Notwithstanding anatomical considerations, institutional beneficiaries categorically reiterate it.",
+            "It is so " + "and so " * 12 + "on.",
+        ],
+        Language.ZH_CN: [
+            "您随时可以" + "再一次" * 20 + "停止。",
+            "本授权之效力及于数据处理者所委托之全部受托方。" * 2,
+            "请缴纳滞纳金，否则予以羁押。",
+        ],
+    }
+    readability.refuse_hard(language, easy[language])
+    for text in hard[language]:
+        with pytest.raises(AssertionError):
+            readability.refuse_hard(language, text)
+
+
+@pytest.mark.parametrize(
+    ("word", "count"),
+    {"agree": 2, "asked": 1, "deleted": 3, "made": 1, "people": 2, "permission": 3, "regulator": 4}.items(),
+)
+def test_syllables_are_counted(word: str, count: int) -> None:
+    assert readability.syllables(word) == count
 
 
 @every_language

@@ -14,7 +14,7 @@ from api import staff as staff_of
 from compliance import ids
 from compliance.act import open_act
 from compliance.database import Database
-from compliance.vocabulary import Language, PartnerId, StaffRole
+from compliance.vocabulary import OFFERED, Language, PartnerId, StaffRole
 
 pytestmark = pytest.mark.browser
 
@@ -107,6 +107,39 @@ async def test_a_person_answers_stops_and_applies(
         await seen.look("scores")
         await page.goto(f"{seen.issuer}/me/log")
         await seen.look("log")
+
+
+@pytest.mark.parametrize("language", Language)
+async def test_a_person_sees_what_sharing_changes(
+    site: Site, lender: PartnerId, folder: Path, language: Language
+) -> None:
+    await world.put_model_in_use()
+    await world.open_channel()
+    (person,) = await world.persons(1)
+    grant = await site.ask(lender, person)
+    link = await sessions.make_link(web_site.OPERATOR, site.settings, user=person.user)
+    async with window(site, folder, PHONE, language, scripts=False) as seen:
+        page = seen.page
+        await page.goto(f"{seen.issuer}/sign-in/{link}")
+        await page.goto(f"{seen.issuer}/ask/{grant}")
+        assert await page.locator("main table tbody tr").count() == len(OFFERED) + 1
+        await seen.look("ask")
+        await page.locator('main a[href^="/me/self-view"]').click()
+        assert await page.locator("input[type=checkbox]:checked").count() == 0
+        await seen.look("self-view-ask")
+        for category in ("shopping", "device_usage", "credit_history"):
+            await page.check(f"#category-{category}")
+        await page.locator(".choice button").first.click()
+        await page.locator('form[action*="/result"] button').wait_for()
+        await seen.look("self-view-allowed")
+        await page.locator('form[action*="/result"] button').click()
+        await page.locator("main section.card table").wait_for()
+        assert await page.locator("main section.card tbody tr").count() == 4
+        await seen.look("self-view-result")
+        await page.locator('form[action$="/withdraw"] button').click()
+        await page.wait_for_url("**/withdrawn")
+        await page.goto(f"{seen.issuer}/me/scores")
+        await seen.look("scores")
 
 
 @pytest.mark.parametrize("language", Language)

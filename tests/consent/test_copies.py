@@ -62,6 +62,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
         "reported_outcomes",
         "disputes",
         "reviews",
+        "previews",
     }
 
 

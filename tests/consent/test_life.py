@@ -34,6 +34,19 @@ def test_the_published_table_is_the_one_in_force():
     assert published == {(before, step, after) for (before, step), after in TRANSITIONS.items()}
 
 
+def test_the_published_bounds_are_those_in_force():
+    cells = [line.strip("| ").split(" | ") for line in DOCS.read_text("utf-8").splitlines()]
+    published = {row[1].strip("`"): row[2:] for row in cells if len(row) == 6 and "@" in row[1]}
+    askers = {True: "partners", False: "the operator alone"}
+    assert published == {
+        t.id: [
+            *map(str, (t.period_days_max, t.data_life_days_max, t.calls_per_month_max)),
+            askers[purpose in grants.PARTNERS_ASK_FOR],
+        ]
+        for purpose, t in grants.TEMPLATES.items()
+    }
+
+
 def test_nobody_else_says_what_follows_what():
     """A grant's state is set where the table is asked, and nowhere by a statement of its own."""
     setters = set()

@@ -5,9 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support import inducing_words
+from support import inducing_words, readability
 
 from compliance.vocabulary import Language, Purpose
+from consent import notice_fields, notices
+from consent.notice_fields import Field, NoticeIncomplete
+from consent.notices import Filling
 
 FOLDER = Path(__file__).parents[2] / "consent" / "notices"
 NAMES = frozenset(
@@ -24,30 +27,7 @@ NAMES = frozenset(
 )
 OF_THE_OPERATOR_ALONE = frozenset({Purpose.MODEL_DEVELOPMENT, Purpose.SELF_VIEW})
 """No partner receives anything, so no bureau can stand in between."""
-HEADINGS = {
-    Language.EN: [
-        "Your credit record",
-        "Who uses your data",
-        "What for, and how",
-        "Which data",
-        "How long",
-        "If you say no",
-        "How to stop",
-        "Programs that decide",
-        "Your rights",
-    ],
-    Language.ZH_CN: [
-        "是否影响征信",
-        "谁使用您的数据",
-        "用来做什么，怎么用",
-        "用哪些数据",
-        "用多久，存多久",
-        "如果您不同意",
-        "怎样撤回",
-        "关于自动化决策",
-        "您的权利",
-    ],
-}
+HEADINGS = {language: list(notice_fields.headings(language).values()) for language in Language}
 every_notice = pytest.mark.parametrize(("purpose", "language"), [(p, g) for p in Purpose for g in Language])
 
 
@@ -158,3 +138,48 @@ def test_chinese_is_set_in_full_width_punctuation(purpose: Purpose) -> None:
     text = body + fields["sensitive_sentence"] + fields.get("relay_sentence", "")
     for before, mark in pairwise(text):
         assert not ("\u4e00" <= before <= "\u9fff" and mark in ",;:!?()")
+
+
+FIELDS = notice_fields.demanded("CN")
+
+
+def without(raw: str, field: Field, language: Language, name: str | None) -> str:
+    """A notice from which one field was taken: one name that is filled in, or all that it says."""
+    if field.under in notice_fields.headings(language):
+        heading = notice_fields.headings(language)[field.under]
+        place = re.compile(rf"(?<=^## {re.escape(heading)}\n)(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    else:
+        place = re.compile(rf"(?<=^{field.under}: )(.+)$", re.MULTILINE)
+    assert len(place.findall(raw)) == 1
+    return place.sub(lambda found: found[1].replace(f"{{{name}}}", "it") if name else "", raw)
+
+
+@every_notice
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.spec("PIPL", "14, 15, 16, 17, 23, 24, 29, 30")
+def test_a_notice_without_what_the_law_demands_is_refused(
+    purpose: Purpose, language: Language, field: Field
+) -> None:
+    raw = notices.current(purpose, language).raw
+    assert notices.read(raw).raw == raw
+    for name in (None, *field.names):
+        with pytest.raises(NoticeIncomplete, match=rf"{purpose}.*{field.name} \("):
+            notices.read(without(raw, field, language, name))
+
+
+def test_fields_name_headings_and_sentences_that_exist() -> None:
+    places = {"sensitive_sentence", *notice_fields.headings(Language.EN)}
+    assert {field.under for field in FIELDS} <= places
+    assert all(field.law.startswith("PIPL Art ") for field in FIELDS)
+
+
+@every_notice
+def test_a_fourteen_year_old_can_read_a_notice(purpose: Purpose, language: Language) -> None:
+    names = {
+        Language.EN: ("Xinqiao", "Bank Alpha", "Bureau Beta", "your shopping; what you tell us", "loans"),
+        Language.ZH_CN: ("信桥", "甲银行", "乙征信", "购物、本人陈述", "借款和还款"),
+    }
+    operator, bank, bureau, some, sensitive = names[language]
+    filled = Filling(operator, "x", bank, bureau, some, sensitive, 90, 90)
+    text = notices.rendered(notices.current(purpose, language), filled)
+    readability.refuse_hard(language, re.sub(r"^#.*$", "", text, flags=re.MULTILINE))

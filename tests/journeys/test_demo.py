@@ -65,6 +65,12 @@ def test_every_chapter_is_told_and_every_step_holds(first):
     assert re.search(r"^Every step held, after \d+ s\.$", first.stdout, re.MULTILINE)
 
 
+def test_the_model_keeps_an_invented_person_for_the_ask_page(first, demo_home):
+    (told,) = [json.loads(file.read_text()) for file in demo_home.glob("**/models/*/example.json")]
+    assert told["invented"] is True
+    assert min(told["events"].values()) > 0
+
+
 def test_the_code_flow_is_told_to_its_end(first):
     told = first.stdout
     assert re.search(r"✓ .*redeems the code.*: DPoP, 300 s, for grants scores$", told, re.MULTILINE)

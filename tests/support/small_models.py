@@ -51,6 +51,7 @@ def split() -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(matrix: Matrix, defaulted: np.ndarray, **changed: object) -> Artifact:
+    """One of the random people becomes the model's example: all of them are invented."""
     fit, validate = split()
     settings = {
         "fit": fit,
@@ -61,6 +62,7 @@ def train(matrix: Matrix, defaulted: np.ndarray, **changed: object) -> Artifact:
         "horizon_days": 365,
         "about": {"data": "random"},
         "recipe": RECIPE,
+        "invented": matrix,
     }
     return training.train(matrix, defaulted, **(settings | changed))
 
