@@ -51,6 +51,7 @@ class Installation:
             self.home,
             XINQIAO_INSTALLATION="development",
             XINQIAO_ISSUER=self.issuer,
+            XINQIAO_PROVIDER_ISSUER="http://127.0.0.1:9",  # nobody is there: no provider is started beside each server
             XINQIAO_DATABASE_URL=_url(self.database, self.database.user, self.database.password),
             XINQIAO_DATABASE_OWNER_URL=_url(self.database, owner, password),
             **self.more,
