@@ -169,8 +169,8 @@ async def test_secrets_cannot_be_guessed(flow: Flow, monkeypatch):
 @pytest.mark.spec(PROFILE, "5.3.2.1-2")
 async def test_a_password_is_no_grant(flow: Flow, monkeypatch):
     monkeypatch.setattr("api.passwords.COST", 2)
-    await provider.named(user=flow.person.user)
-    form = {"grant_type": "password", "username": provider.NAME, "password": provider.PASSWORD}
+    await provider.named(password="correct horse", user=flow.person.user)
+    form = {"grant_type": "password", "username": provider.NAME, "password": "correct horse"}
     refused(await flow.post("/oauth/token", form), "unsupported_grant_type")
     assert "password" not in told(await flow.http.get(METADATA), 200)["grant_types_supported"]
 
