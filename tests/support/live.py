@@ -27,6 +27,8 @@ WAIT_SECONDS = 30.0
 STOP_SECONDS = 20.0
 PORTS = range(20_000, 32_000)
 """Below the ports that the kernel gives to outgoing connections."""
+NOBODY = "http://127.0.0.1:9"
+"""A provider that is not there: where nobody signs in at one, none need be started beside the server."""
 OUTSIDE = ("XINQIAO_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
 
@@ -51,10 +53,9 @@ class Installation:
             self.home,
             XINQIAO_INSTALLATION="development",
             XINQIAO_ISSUER=self.issuer,
-            XINQIAO_PROVIDER_ISSUER="http://127.0.0.1:9",  # nobody is there: no provider is started beside each server
             XINQIAO_DATABASE_URL=_url(self.database, self.database.user, self.database.password),
             XINQIAO_DATABASE_OWNER_URL=_url(self.database, owner, password),
-            **self.more,
+            **{"XINQIAO_PROVIDER_ISSUER": NOBODY, **self.more},
         )
 
     async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
