@@ -159,7 +159,7 @@ async def _bounded(answer: httpx2.Response) -> bytes:
 
 
 def _read(answer: httpx2.Response, body: bytes) -> object:
-    if answer.status_code != httpx2.codes.OK:
+    if answer.status_code not in (httpx2.codes.OK, httpx2.codes.CREATED):
         raise NotFetched(f"the answer is {answer.status_code}", answer.status_code)
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
     # A compressed answer was not asked for, and could unfold to any size.

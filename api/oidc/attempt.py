@@ -73,14 +73,19 @@ def cookie(settings: Settings, attempt: Attempt | None) -> Cookie:
     )
 
 
+def unsealed(sealed: str) -> Attempt | None:
+    """The attempt in a cookie, however old, if we sealed it."""
+    try:
+        return DECODER.decode(_sealer().open(urlsafe_b64decode(sealed[:SEALED_LENGTH_MAX].encode()), ABOUT))
+    except (ValueError, InvalidTag, msgspec.MsgspecError):
+        return None
+
+
 def opened(sealed: str, state: str, now: float) -> Attempt:
     """The attempt in a cookie, if it is the one that an answer with this `state` belongs to; raises `SignInExpired`."""
-    try:
-        found = DECODER.decode(_sealer().open(urlsafe_b64decode(sealed[:SEALED_LENGTH_MAX].encode()), ABOUT))
-    except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
-        raise SignInExpired("sign in again from the beginning") from error
+    found = unsealed(sealed)
     # RFC 9700 section 4.7.1: an answer that this browser did not ask for signs nobody in.
-    if not hmac.compare_digest(found.state.encode(), state.encode(errors="replace")):
+    if found is None or not hmac.compare_digest(found.state.encode(), state.encode(errors="replace")):
         raise SignInExpired("sign in again from the beginning")
     if not found.begun_at <= now <= found.begun_at + SECONDS:
         raise SignInExpired("sign in again from the beginning")

@@ -38,6 +38,15 @@ class Metadata(msgspec.Struct, frozen=True):
     id_token_signing_alg_values_supported: list[str]
     authorization_response_iss_parameter_supported: bool = False
     end_session_endpoint: str | None = None
+    pushed_authorization_request_endpoint: str | None = None
+    require_pushed_authorization_requests: bool = False
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every address in it that a browser is sent to, or that we call."""
+        needed = [self.authorization_endpoint, self.token_endpoint, self.jwks_uri]
+        wished = [self.end_session_endpoint, self.pushed_authorization_request_endpoint]
+        return needed + [address for address in wished if address is not None]
 
 
 class Unfit(Exception):
@@ -85,13 +94,7 @@ class Discovery:
         # OpenID Connect Discovery 1.0 section 4.3: else it would be another one's metadata.
         if said.issuer != self._issuer:
             raise Unfit("its issuer is another one")
-        named = [said.authorization_endpoint, said.token_endpoint, said.jwks_uri]
-        if not all(
-            map(
-                self._may_be_called,
-                named + ([said.end_session_endpoint] if said.end_session_endpoint else []),
-            )
-        ):
+        if not all(map(self._may_be_called, said.addresses)):
             raise Unfit("an address in it is not https")
         if not set(id_token.ALGORITHMS) & set(said.id_token_signing_alg_values_supported):
             raise Unfit(f"it signs with none of {' '.join(id_token.ALGORITHMS)}")

@@ -58,6 +58,12 @@ class Tokens(msgspec.Struct, frozen=True):
     id_token: str
 
 
+class Pushed(msgspec.Struct, frozen=True):
+    """What a provider calls a request that was pushed to it."""
+
+    request_uri: str
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a browser comes back with (RFC 6749 section 4.1.2, RFC 9207)."""
@@ -78,8 +84,9 @@ class RelyingParty:
 
     async def leave(self, attempt: Attempt, language: Language) -> str:
         """The address at the provider to send the browser to; raises `SignInUnavailable`."""
-        there = (await self._discovery.metadata()).authorization_endpoint
-        asked = {
+        metadata = await self._discovery.metadata()
+        there = metadata.authorization_endpoint
+        asked: dict[str, str] = {
             "response_type": "code",
             "client_id": self._provider.client_id,
             "redirect_uri": self._settings.issuer + RETURN_PATH,
@@ -89,13 +96,25 @@ class RelyingParty:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
             "ui_locales": language,
-            "max_age": 0 if attempt.fresh else PROVEN_WITHIN_SECONDS,
+            "max_age": str(0 if attempt.fresh else PROVEN_WITHIN_SECONDS),
         }
         if attempt.fresh:
             asked["prompt"] = "login"
         if self._provider.acr:
             asked["acr_values"] = " ".join(self._provider.acr)
+        if metadata.require_pushed_authorization_requests:
+            asked = await self._push(metadata, asked)
         return f"{there}{'&' if '?' in there else '?'}{urlencode(asked)}"
+
+    async def _push(self, metadata: Metadata, asked: Mapping[str, str]) -> dict[str, str]:
+        """What goes into the address instead, at a provider that wants requests pushed (RFC 9126, FAPI 2.0)."""
+        try:
+            said = await self._call(metadata.pushed_authorization_request_endpoint or "", asked)
+            pushed = msgspec.convert(said, Pushed)
+        except (NotFetched, msgspec.ValidationError) as error:
+            log.warning("request_not_pushed", reason=str(error) if isinstance(error, NotFetched) else "")
+            raise SignInUnavailable("try again in a few minutes") from error
+        return {"client_id": self._provider.client_id, "request_uri": pushed.request_uri}
 
     async def come_back(self, attempt: Attempt, answer: Answer) -> Proof:
         """Who signed in. Raises `SignInCancelled`, `SignInNotProven` or `SignInUnavailable`."""
@@ -146,15 +165,8 @@ class RelyingParty:
             "redirect_uri": self._settings.issuer + RETURN_PATH,
             "code_verifier": verifier,
         }
-        secret = self._secret()
-        headers = {"Authorization": f"Basic {secret}"} if secret else {}
-        if not secret:
-            form |= self._assertion()
         try:
-            said = await outgoing.ask_trusted(
-                metadata.token_endpoint, allow_private=self._allow_private, form=form, headers=headers
-            )
-            return msgspec.convert(said, Tokens)
+            return msgspec.convert(await self._call(metadata.token_endpoint, form), Tokens)
         except msgspec.ValidationError as error:
             raise SignInNotProven("the provider's answer holds no ID token") from error
         except NotFetched as error:
@@ -162,6 +174,15 @@ class RelyingParty:
             if error.status == CODE_REFUSED:
                 raise SignInNotProven("the provider does not know this answer, or knew it once") from error
             raise SignInUnavailable("try again in a few minutes") from error
+
+    async def _call(self, address: str, form: Mapping[str, str]) -> object:
+        """Send the provider a form, as the client that we are there."""
+        secret = self._secret()
+        headers = {"Authorization": f"Basic {secret}"} if secret else {}
+        form = {**form, **({} if secret else self._assertion())}
+        return await outgoing.ask_trusted(
+            address, allow_private=self._allow_private, form=form, headers=headers
+        )
 
     def _secret(self) -> str | None:
         """Id and secret as RFC 6749 section 2.3.1 wants them, if the provider takes a secret; the file is read anew each time."""

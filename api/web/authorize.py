@@ -27,7 +27,8 @@ async def authorize(request: AnyRequest) -> Redirect:
     try:
         await sessions.signed_in(request, "person")
     except NotSignedIn:
-        return page.go(request, onward.to_request(client_id, request_uri))
+        waiting = {"client_id": client_id, "request_uri": request_uri}
+        return page.go(request, onward.read(waiting).address)
     return page.go(request, f"/ask/{ids.public('gnt', grant)}")
 
 

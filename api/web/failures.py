@@ -8,12 +8,14 @@ from litestar import Response
 from api import problems
 from api.access import AnyRequest
 from api.oauth.endpoints import AUTHORIZATION_PATH
+from api.oidc import attempt as attempts
 from api.oidc.attempt import SignInExpired
 from api.oidc.discovery import SignInUnavailable
 from api.oidc.relying_party import SignInCancelled, SignInNotProven
 from api.problems import Problem
 from api.sessions import NotSignedIn, SignInAgain
 from api.web import onward, page
+from api.web.onward import Onward
 
 SIGN_INS_THAT_FAILED = (
     SignInCancelled.code,
@@ -45,7 +47,9 @@ def _told(handler: Handler) -> Handler:
 def _sign_in(request: AnyRequest, problem: Problem) -> str | None:
     """Where to sign in and then come back to, where that is what helps; a sign-in that failed is begun anew."""
     if problem.code in SIGN_INS_THAT_FAILED:
-        return onward.SIGN_IN
+        begun = attempts.unsealed(request.cookies.get(attempts.cookie_name(request.app.state.settings), ""))
+        wanted = Onward(begun.to, begun.fresh) if begun else onward.read(request.query_params)
+        return wanted.address
     if problem.code not in (NotSignedIn.code, SignInAgain.code):
         return None
     return onward.back_here(request, fresh=problem.code == SignInAgain.code)

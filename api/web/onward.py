@@ -24,6 +24,13 @@ class Onward:
     to: str = HOME
     fresh: bool = False
 
+    @property
+    def address(self) -> str:
+        """Where to sign in to get there; `read` is the inverse."""
+        path, _, waiting = self.to.partition("?")
+        where = waiting if path == AUTHORIZATION_PATH else urlencode({"to": self.to})
+        return f"{SIGN_IN}?{where}{f'&fresh={YES}' if self.fresh else ''}"
+
 
 def read(said: Mapping[str, Any]) -> Onward:
     """What an address asks for; whatever does not lead to a place of ours leads home."""
@@ -34,11 +41,6 @@ def read(said: Mapping[str, Any]) -> Onward:
         return Onward(f"{AUTHORIZATION_PATH}?{waiting}", fresh)
     to = str(said.get("to", HOME))
     return Onward(to if PLACE.fullmatch(to) else HOME, fresh)
-
-
-def to_request(client_id: str, request_uri: str) -> str:
-    """The address to sign in at for an authorization request."""
-    return f"{SIGN_IN}?{urlencode({'client_id': client_id, 'request_uri': request_uri})}"
 
 
 def back_here(request: AnyRequest, *, fresh: bool) -> str | None:
@@ -53,4 +55,4 @@ def back_here(request: AnyRequest, *, fresh: bool) -> str | None:
         at = sent_from.path if ours else HOME
     if not PLACE.fullmatch(at):
         return None
-    return f"{SIGN_IN}?{urlencode({'to': at} | ({'fresh': YES} if fresh else {}))}"
+    return Onward(at, fresh).address

@@ -3,9 +3,11 @@
 import asyncio
 import hashlib
 import json
+import re
 import time
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import uuid4
@@ -176,7 +178,10 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("place", "said"), PLACES.items())
 def test_a_page_of_ours_is_gone_on_to(place, said):
-    assert onward.read(said) == onward.Onward(place)
+    for more in ({}, {"fresh": "yes"}):
+        read = onward.read(said | more)
+        assert read == onward.Onward(place, fresh=bool(more))
+        assert onward.read(dict(parse_qsl(urlsplit(read.address).query))) == read
 
 
 @pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1-7")
@@ -187,9 +192,10 @@ def test_nothing_else_leads_anywhere(said):
 
 async def test_the_request_that_waits_goes_along(here):
     await named()
-    address = onward.to_request(CLIENT, REQUEST)
+    wanted = {"client_id": CLIENT, "request_uri": REQUEST}
+    address = onward.read(wanted).address
+    assert dict(parse_qsl(urlsplit(address).query, strict_parsing=True)) == wanted
     visitor = Visitor(here)
-    wanted = dict(parse_qsl(urlsplit(address).query))
     answer = await visitor.sign_in(**wanted)
     went = urlsplit(answer.headers["location"])
     assert (answer.status_code, went.scheme, went.netloc, went.path) == (303, "", "", "/oauth/authorize")
@@ -335,6 +341,27 @@ async def test_a_provider_that_names_no_issuer_in_its_answers_need_not(both, own
     asked = await other.leave()
     wrong = await other.come_back(liar.back(asked, iss="https://evil.example"))
     assert wrong.status_code == 403
+
+
+async def test_after_a_no_a_person_can_go_where_they_wanted_to(both):
+    here, liar = both
+    visitor, wanted = Visitor(here), {"client_id": CLIENT, "request_uri": REQUEST}
+    asked = await visitor.leave(**wanted)
+    page = await visitor.come_back(liar.back(asked, code="", error="access_denied"))
+    again = re.search(r'href="(/sign-in\?[^"]*)"', page.text)
+    assert again
+    assert dict(parse_qsl(urlsplit(unescape(again[1])).query)) == wanted
+
+
+async def test_somebody_elses_code_is_of_no_use(here, owner):
+    """An attacker puts their own code into the victim's answer, or the victim's into their own."""
+    await named()
+    await named("wang")
+    attacker, victim = Visitor(here), Visitor(here)
+    theirs = dict(parse_qsl(urlsplit((await attacker.at_provider("wang")).headers["location"]).query))
+    asked = await victim.leave()
+    answer = await victim.look("/sign-in/return", **theirs | {"state": asked["state"]})
+    await refused(victim, answer, 403, "sign_in_not_proven", owner)
 
 
 # --- the ID token; tests/api/test_id_token.py has the rest

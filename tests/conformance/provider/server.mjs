@@ -26,6 +26,12 @@ const provider = new Provider(issuer, {
       { ...jwk("rsa", { modulusLength: 2048 }), use: "sig" },
     ],
   },
+  features: {
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: clients.some((client) => client.require_pushed_authorization_requests),
+    },
+  },
   pkce: { required: () => true },
 });
 
