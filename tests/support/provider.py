@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
+from granian.constants import Interfaces
 from granian.server.embed import Server
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key
@@ -32,12 +33,12 @@ CLIENT_ID = "xinqiao"
 
 @asynccontextmanager
 async def served(app: Litestar, issuer: str) -> AsyncIterator[None]:
-    """An application at a port of this machine, in this very process."""
+    """An application at a port of this machine, in this very process; what it stands on stands already."""
     server = Server(
         app,
         address="127.0.0.1",
         port=int(issuer.rpartition(":")[2]),
-        interface="asgi",  # type: ignore[arg-type]
+        interface=Interfaces.ASGINL,
         log_enabled=False,
     )
     running = asyncio.create_task(server.serve())
