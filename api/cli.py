@@ -163,6 +163,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     from api.demo.play import play  # noqa: PLC0415 - training imports CatBoost, which takes two seconds
 
     os.environ.setdefault("XINQIAO_PRESCREEN_ENTRIES_MIN", "20")
+    # Its people are fictional: no other provider knows them.
+    os.environ.pop("XINQIAO_PROVIDER_ISSUER", None)
     settings = _settings(arguments.port)
     if settings.in_production:
         raise SettingUnusable(
