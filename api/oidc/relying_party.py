@@ -129,6 +129,8 @@ class RelyingParty:
         if answer.error:
             log.warning("provider_refused_request")
             raise SignInUnavailable("try again in a few minutes")
+        if not answer.code:
+            raise SignInNotProven("the answer holds neither a code nor an error")
         tokens = await self._redeem(metadata, answer.code, attempt.verifier)
         expected = Expected(
             issuer=metadata.issuer,

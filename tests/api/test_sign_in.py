@@ -300,6 +300,7 @@ ODD_ANSWERS: list[tuple[dict[str, str], int, str]] = [
     ({"code": "", "error": "temporarily_unavailable"}, 503, "sign_in_unavailable"),
     ({"code": "", "error": "invalid_request"}, 503, "sign_in_unavailable"),
     ({"code": "", "error": "<script>"}, 503, "sign_in_unavailable"),
+    ({"code": ""}, 403, "sign_in_not_proven"),
     ({"state": "x"}, 410, "sign_in_expired"),
     ({"state": ""}, 410, "sign_in_expired"),
     ({"state": "é\u0378"}, 403, "sign_in_not_proven"),
