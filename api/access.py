@@ -37,6 +37,8 @@ class Access:
     """A repeat would cost: the call must carry an `Idempotency-Key`."""
     while_frozen: bool = False
     """Also a frozen partner may call: it has to learn what people withdraw."""
+    fresh: bool = False
+    """Sensitive: the person proved who they are within the last minutes."""
     unless_production: bool = False
     """Partners do it themselves where nobody real is served; in production the operator does it."""
 
@@ -97,9 +99,9 @@ def client(
     }
 
 
-def person(purpose: Purpose | None = None, *, once: bool = False) -> dict[str, Any]:
-    """A person in their own session."""
-    return {"access": Access("person", purpose, once=once)}
+def person(purpose: Purpose | None = None, *, once: bool = False, fresh: bool = False) -> dict[str, Any]:
+    """A person in their own session; `fresh`: who signed in a few minutes ago at most."""
+    return {"access": Access("person", purpose, once=once, fresh=fresh)}
 
 
 def staff(*roles: StaffRole) -> dict[str, Any]:
@@ -125,6 +127,8 @@ async def demand_access(connection: ASGIConnection[Any, Any, Any, Any], handler:
         principal = await sessions.signed_in(request, wanted.kind)
         if isinstance(handler, HTTPRouteHandler):
             _demand_json(request, handler)
+        if isinstance(principal, Person) and wanted.fresh:
+            sessions.refuse_stale(principal)
         if isinstance(principal, Staff) and principal.role not in wanted.roles:
             await _refuse(principal, wanted, RoleMissing("ask a colleague who has the role"))
     connection.scope["principal"] = principal  # type: ignore[typeddict-unknown-key]

@@ -1,18 +1,16 @@
 """Put the pieces together."""
 
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from api import access, telemetry
+from api import access, running, telemetry
 from api.oauth import endpoints
-from api.settings import Settings, from_environment
+from api.oidc.relying_party import RelyingParty
+from api.settings import Settings
 from api.v1 import (
     applications,
     clients,
@@ -53,7 +51,6 @@ from api.web import me as me_pages
 from api.web import own_scores as own_scores_pages
 from api.web import rights as rights_pages
 from compliance import database as databases
-from compliance import postgres
 from compliance.database import Database
 from consent import notices
 
@@ -111,13 +108,14 @@ def create_app(settings: Settings, database: Database) -> Litestar:
         async with databases.opened(database, settings.home, settings.origin):
             yield
 
+    relying_party = RelyingParty(settings, settings.provider) if settings.provider else None
     app = Litestar(
         ROUTES,
         guards=[access.demand_access],
         before_send=[access.keep_private],
         exception_handlers=failures.HANDLERS,
         lifespan=[standing],
-        state=State({"settings": settings}),
+        state=State({"settings": settings, "relying_party": relying_party}),
         request_max_body_size=settings.body_bytes_max,
         openapi_config=reference.config(settings),
     )
@@ -128,10 +126,6 @@ def create_app(settings: Settings, database: Database) -> Litestar:
 
 
 def from_worker() -> Litestar:
-    """What each server worker calls; it starts no database, and dies with the process that does."""
-    # Killed, not asked: only the parent would put an end to waiting for calls in flight.
-    postgres.die_with_parent(int(os.environ["XINQIAO_PARENT"]), signal.SIGKILL)
-    telemetry.set_up()
-    settings = from_environment()
-    database = settings.database or databases.embedded(Path(os.environ["XINQIAO_SOCKETS"]))
-    return create_app(settings, database)
+    """What each server worker calls."""
+    found = running.inherited()
+    return create_app(found.settings, found.database)

@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("worker", help="run the worker alone").set_defaults(run=_work)
 
+    provider = commands.add_parser(
+        "provider", help="sign fictional people in by name and password (OpenID Connect), for development"
+    )
+    provider.add_argument("--port", type=_port, default=8085)
+    provider.set_defaults(run=_provide)
+
     log = commands.add_parser("log", help="the tamper-evident log").add_subparsers(
         required=True, metavar="command"
     )
@@ -182,6 +188,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     from api.demo.play import play  # noqa: PLC0415 - training imports CatBoost, which takes two seconds
 
     os.environ.setdefault("XINQIAO_PRESCREEN_ENTRIES_MIN", "20")
+    # Its people are fictional: no other provider knows them.
+    os.environ.pop("XINQIAO_PROVIDER_ISSUER", None)
     settings = _settings(arguments.port)
     if settings.in_production:
         raise SettingUnusable(
@@ -206,6 +214,20 @@ def _work(_: argparse.Namespace) -> int:
     from api import running  # noqa: PLC0415 - as above
 
     return running.work(from_environment())
+
+
+def _provide(arguments: argparse.Namespace) -> int:
+    from api import running  # noqa: PLC0415 - as above
+
+    os.environ.setdefault(running.PROVIDER, f"http://127.0.0.1:{arguments.port}")
+    settings = from_environment()
+    if settings.in_production:
+        raise SettingUnusable(
+            "the development provider knows fictional people: not in a production installation"
+        )
+    with running.standing(settings):
+        running.listen("api.demo.provider:from_worker", port=arguments.port, workers=1)
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

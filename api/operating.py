@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from api import passwords
 from api.oauth import clients
 from api.running import Standing
 from api.settings import SettingUnusable
-from api.web import sign_in
+from api.web import onward
 from compliance import database as databases
 from compliance import ids, keys, remains
 from compliance.act import Act, open_act
@@ -58,7 +59,7 @@ async def add_development_sign_in(
     async with _operator_act(found) as act:
         user = await _fictional(act, reference) if reference else await _new_person(act, name, born_on)
         await passwords.keep(act, name, user, kept)
-    _tell({"name": name, "sign_in": found.settings.issuer + sign_in.PATH})
+    _tell({"name": name, "sign_in": found.settings.issuer + onward.SIGN_IN})
     return 0
 
 
@@ -176,7 +177,8 @@ def _first_line(file: Path) -> str:
 
 
 async def _new_person(act: Act, name: str, born_on: date) -> UserId:
-    reference = f"development sign-in {name}"
+    # The provider tells it to the relying party, in at most 255 ASCII characters; a name may be Chinese.
+    reference = f"development sign-in {sha256(name.encode()).hexdigest()}"
     return (await people.bring(act, [NewPerson(reference, born_on, fictional=True)]))[reference]
 
 

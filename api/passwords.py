@@ -13,7 +13,6 @@ from compliance.act import Act, Upkeep, open_upkeep
 from compliance.refusals import Fault, Refusal, Unacceptable
 from compliance.vocabulary import UserId
 
-METHOD = "development_password"
 NAME_LENGTH_MAX = 64
 PASSWORD_LENGTH_MIN, PASSWORD_LENGTH_MAX = 8, 256
 SALT_BYTES, HASH_BYTES = 16, 32

@@ -16,14 +16,15 @@ from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from api import telemetry, worker
-from api.settings import Settings, SettingUnusable
+from api.settings import Settings, SettingUnusable, from_environment
 from compliance import custodians, postgres
 from compliance import database as databases
 from compliance.database import Database
 
 KILL_AFTER_SECONDS = 10
 RESTART_AFTER_SECONDS = 1.0
-PARENT = "XINQIAO_PARENT"
+PROVIDER = "XINQIAO_PROVIDER_ISSUER"
+PARENT, SOCKETS = "XINQIAO_PARENT", "XINQIAO_SOCKETS"
 """The number of the process that processes of ours end with, even when it is killed; set by the one that starts them."""
 
 
@@ -43,17 +44,33 @@ def standing(settings: Settings) -> Iterator[Standing]:
         yield Standing(settings, settings.database)
         return
     with postgres.running(settings.home) as sockets:
-        os.environ["XINQIAO_SOCKETS"] = str(sockets)
+        os.environ[SOCKETS] = str(sockets)
         database = databases.embedded(sockets)
         asyncio.run(databases.prepare(database))
         yield Standing(settings, database)
 
 
+def inherited() -> Standing:
+    """What a server worker stands on: it starts no database, and dies with the process that does."""
+    # Killed, not asked: only the parent would put an end to waiting for calls in flight.
+    postgres.die_with_parent(int(os.environ[PARENT]), signal.SIGKILL)
+    telemetry.set_up()
+    settings = from_environment()
+    return Standing(settings, settings.database or databases.embedded(Path(os.environ[SOCKETS])))
+
+
 def serve(settings: Settings, *, port: int, workers: int) -> int:
-    """Serve until told to stop; the worker runs in a process of its own, is kept running, and dies with us."""
+    """Serve until told to stop; the worker runs in a process of its own, is kept running, and dies with us.
+
+    Where nobody real is served and no provider is connected, so does the development provider.
+    """
     telemetry.set_up()
     _refuse_fictional_custodians(settings)
-    with standing(settings), kept_running("worker"):
+    with standing(settings), ExitStack() as beside:
+        beside.enter_context(kept_running("worker"))
+        if settings.provider is None and not settings.in_production:
+            os.environ[PROVIDER] = development_provider(port)
+            beside.enter_context(kept_running("provider", "--port", str(provider_port(port))))
         telemetry.log.info("serving", port=port)
         listen("api.app:from_worker", port=port, workers=workers)
     return 0
@@ -64,6 +81,16 @@ def _refuse_fictional_custodians(settings: Settings) -> None:
     folder = settings.home / "keys"
     if settings.in_production and not custodians.are_appointed(folder):
         raise SettingUnusable("appoint two custodians first: xinqiao keys custodians FILE")
+
+
+def provider_port(port: int) -> int:
+    """Where the development provider listens that belongs to a server at this port."""
+    return port + 5
+
+
+def development_provider(port: int) -> str:
+    """The issuer of that provider."""
+    return f"http://127.0.0.1:{provider_port(port)}"
 
 
 def listen(factory: str, *, port: int, workers: int) -> None:

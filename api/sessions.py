@@ -1,10 +1,10 @@
-"""Sessions of people and staff: one-time links, hashed tokens, cookies that scripts cannot read."""
+"""Sessions of people and staff: how they begin and end, hashed tokens, cookies that scripts cannot read."""
 
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from litestar import Request
@@ -12,13 +12,19 @@ from litestar.datastructures import Cookie
 
 from api.settings import Settings
 from compliance import ids
-from compliance.act import Upkeep, open_act, open_upkeep
+from compliance.act import Upkeep, open_act, open_upkeep, open_view
 from compliance.database import ground
 from compliance.refusals import Refusal
-from compliance.vocabulary import Person, Principal, Staff, StaffId, StaffRole, UserId
+from compliance.vocabulary import Person, Principal, Staff, StaffId, StaffRole, UserId, Worker
+from consent import people
 
 TOKEN_BYTES = 32
-METHOD = "one_time_link"
+LINK, PROVIDER = "one_time_link", "openid_connect"
+"""How somebody signed in."""
+FRESH_FOR = timedelta(minutes=5)
+NOTICED_AFTER = timedelta(minutes=1)
+"""How exactly it is known when a session was last used: not every page is worth a write."""
+DOORKEEPER = Worker("sign_in")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -34,10 +40,32 @@ class LinkSpent(Refusal):
     status, code, title = 410, "link_spent", "This sign-in link no longer works"
 
 
+class PersonUnknown(Refusal):
+    """The provider knows who this is, and nothing is held here about them."""
+
+    status, code, title = 403, "person_unknown", "We hold nothing about you"
+
+
+class SignInAgain(Refusal):
+    """For this, it must be sure that it is still the same person."""
+
+    status, code, title = 403, "sign_in_again", "Sign in again first"
+
+
 class OriginRefused(Refusal):
     """A change that was asked for from another site."""
 
     status, code, title = 403, "origin_refused", "This request came from another site"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the operator's provider says of somebody who signed in there."""
+
+    reference: str
+    """The operator's own reference of the person."""
+    auth_time: datetime
+    acr: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +97,12 @@ def cookie(settings: Settings, token: str) -> Cookie:
 async def make_link(
     by: Principal, settings: Settings, *, user: UserId | None = None, staff: StaffId | None = None
 ) -> str:
-    """A one-time sign-in link's token, for somebody whom the operator has identified. Records `link_made`."""
+    """A one-time sign-in link's token, for somebody whom the operator has identified. Records `link_made`.
+
+    In production it is for staff alone: people sign in at the operator's provider.
+    """
+    if user and settings.in_production:
+        raise RuntimeError("in production no link signs a person in")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     async with open_act(by, None) as act:
         act.record("link_made", {"for": "staff" if staff else "person"}, person=user)
@@ -91,31 +124,43 @@ async def sign_in(settings: Settings, link: str) -> SignedIn:
         )
         if not rows:
             raise LinkSpent("ask for a new sign-in link")
-        return await _begin(upkeep, settings, METHOD, user=rows[0]["user_id"], staff=rows[0]["staff"])
+        return await _begin(upkeep, settings, user=rows[0]["user_id"], staff=rows[0]["staff"])
 
 
-async def start(settings: Settings, user: UserId, method: str) -> SignedIn:
-    """Start a session of a person who has just proven who they are; `method` says how."""
+async def start(settings: Settings, proof: Proof) -> SignedIn:
+    """Start a session of the person whom the provider vouches for; raises `PersonUnknown`."""
+    async with open_view(DOORKEEPER) as view:
+        user = await people.by_reference(view, proof.reference)
+    if user is None:
+        raise PersonUnknown("nobody here has the reference that your account has")
     async with open_upkeep() as upkeep:
-        return await _begin(upkeep, settings, method, user=user, staff=None)
+        return await _begin(upkeep, settings, user=user, staff=None, proof=proof)
 
 
 async def _begin(
-    upkeep: Upkeep, settings: Settings, method: str, *, user: UserId | None, staff: StaffId | None
+    upkeep: Upkeep,
+    settings: Settings,
+    *,
+    user: UserId | None,
+    staff: StaffId | None,
+    proof: Proof | None = None,
 ) -> SignedIn:
     """A session with a token of its own: none that came from outside is adopted."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await upkeep.db.execute_query(
-        """insert into api_session (id, token_hash, user_id, staff, method, signed_in_at, expires_at)
-           values ($1, $2, $3, $4, $5, $6, $7)""",
+        """insert into api_session
+               (id, token_hash, user_id, staff, method, signed_in_at, used_at, expires_at, auth_time, acr)
+           values ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9)""",
         [
             ids.random_id(),
             _hash(token),
             user,
             staff,
-            method,
+            PROVIDER if proof else LINK,
             upkeep.now,
             upkeep.now + timedelta(seconds=settings.session_seconds),
+            proof and proof.auth_time,
+            proof and proof.acr,
         ],
     )
     return SignedIn(token, "person" if user else "staff")
@@ -126,21 +171,39 @@ async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staf
     settings: Settings = request.app.state.settings
     refuse_other_sites(request)
     token = request.cookies.get(cookie_name(settings), "")
-    if not token:
-        raise NotSignedIn("open your sign-in link first")
+    found = await _whose(settings, token) if token else None
+    if found is None or isinstance(found, Person) != (kind == "person"):
+        raise NotSignedIn("sign in first")
+    return found
+
+
+async def _whose(settings: Settings, token: str) -> Person | Staff | None:
+    """Whose session it is, if it has neither ended nor been left alone for too long; notes that it is used."""
     async with open_upkeep() as upkeep:
+        now, key = upkeep.now, _hash(token)
         rows = await upkeep.db.execute_query_dict(
-            """select s.id, s.user_id, s.staff, s.method, s.signed_in_at, f.role
-               from api_session s left join api_staff f on f.id = s.staff
-               where s.token_hash = $1 and s.ended_at is null and s.expires_at > $2""",
-            [_hash(token), upkeep.now],
+            """select s.*, f.role from api_session s left join api_staff f on f.id = s.staff
+               where s.token_hash = $1 and s.ended_at is null and s.expires_at > $2 and s.used_at > $3""",
+            [key, now, now - timedelta(seconds=settings.session_idle_seconds)],
         )
-    if not rows or (rows[0]["user_id"] is not None) != (kind == "person"):
-        raise NotSignedIn("open your sign-in link first")
+        if rows and rows[0]["used_at"] < now - NOTICED_AFTER:
+            await upkeep.db.execute_query(
+                "update api_session set used_at = $2 where token_hash = $1", [key, now]
+            )
+    if not rows:
+        return None
     row = rows[0]
-    if kind == "person":
-        return Person(UserId(row["user_id"]), row["id"], row["signed_in_at"], row["method"])
-    return Staff(StaffId(row["staff"]), StaffRole(row["role"]))
+    if row["staff"]:
+        return Staff(StaffId(row["staff"]), StaffRole(row["role"]))
+    how = (row["signed_in_at"], row["method"], row["auth_time"], row["acr"])
+    return Person(UserId(row["user_id"]), row["id"], *how)
+
+
+def refuse_stale(person: Person) -> None:
+    """Refuse with `SignInAgain` who proved too long ago who they are."""
+    if datetime.now(UTC) - person.proven_at > FRESH_FOR:
+        minutes = FRESH_FOR // timedelta(minutes=1)
+        raise SignInAgain(f"open /sign-in?fresh=yes, sign in, then repeat this within {minutes} minutes")
 
 
 def has_cookie(request: Request[Any, Any, Any]) -> bool:

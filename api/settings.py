@@ -25,6 +25,20 @@ class SettingUnusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """The operator's OpenID Connect provider, which knows who people are."""
+
+    issuer: str
+    """Exactly as the provider writes it."""
+    client_id: str = "xinqiao"
+    """What we are called there."""
+    secret_file: Path | None = None
+    """Holds our secret there, if it takes no signed assertions (private_key_jwt)."""
+    acr: tuple[str, ...] = ()
+    """The ways of proving who one is that count; none named: all that the provider has."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What distinguishes one installation from another. No secret is in here: keys are files under `home`."""
 
@@ -40,6 +54,7 @@ class Settings:
     """The categories that people can be asked for."""
     token_seconds: int = 300
     session_seconds: int = 1_800
+    session_idle_seconds: int = 900
     link_seconds: int = 3_600
     body_bytes_max: int = 262_144
     client_calls_per_minute: int = 3_000
@@ -59,6 +74,8 @@ class Settings:
     """The authorities for clients' certificates, PEM; none: only certificates that are registered one by one count."""
     mtls_origin: str | None = None
     """Where clients call with a certificate, if it is another address (RFC 8705 section 5), no trailing slash."""
+    provider: Provider | None = None
+    """By whom people sign in; none: not connected."""
 
     @property
     def operator(self) -> Mapping[Language, str]:
@@ -103,6 +120,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         trusted_proxies=_addresses(environment.get("XINQIAO_TRUSTED_PROXIES", "")),
         client_ca=_authorities(environment.get("XINQIAO_CLIENT_CA")),
         mtls_origin=_https_origin(environment.get("XINQIAO_MTLS_ORIGIN")),
+        provider=_provider(environment, loopback=installation != "production"),
     )
 
 
@@ -121,10 +139,16 @@ def log_name(issuer: str) -> str:
 
 def _refuse_odd_issuer(issuer: str) -> None:
     parts = urlsplit(issuer)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    if not is_address(issuer, loopback=True):
         raise SettingUnusable("XINQIAO_ISSUER is an https URL (http only on loopback)")
     if parts.query or parts.fragment or not parts.netloc:
         raise SettingUnusable("XINQIAO_ISSUER has no query and no fragment (RFC 8414 section 2)")
+
+
+def is_address(url: str, *, loopback: bool) -> bool:
+    """Whether it is an https URL; `loopback`: http on this machine is one too."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (loopback and parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def _database(environment: Mapping[str, str]) -> Database | None:
@@ -169,6 +193,26 @@ def _https_origin(text: str | None) -> str | None:
     if HTTPS_ORIGIN.fullmatch(text) is None:
         raise SettingUnusable("XINQIAO_MTLS_ORIGIN is an https URL of a host and no more")
     return text.rstrip("/")
+
+
+def _provider(environment: Mapping[str, str], *, loopback: bool) -> Provider | None:
+    issuer = environment.get("XINQIAO_PROVIDER_ISSUER", "")
+    if not issuer:
+        return None
+    parts = urlsplit(issuer)
+    if not is_address(issuer, loopback=loopback) or parts.query or parts.fragment or not parts.netloc:
+        raise SettingUnusable(
+            "XINQIAO_PROVIDER_ISSUER is an https URL without a query (http only on loopback)"
+        )
+    secret = environment.get("XINQIAO_PROVIDER_SECRET_FILE")
+    if secret and not Path(secret).is_file():
+        raise SettingUnusable("XINQIAO_PROVIDER_SECRET_FILE is a file whose first line is the secret")
+    return Provider(
+        issuer=issuer,
+        client_id=_name(environment, "XINQIAO_PROVIDER_CLIENT_ID", "xinqiao"),
+        secret_file=Path(secret).resolve() if secret else None,
+        acr=tuple(environment.get("XINQIAO_PROVIDER_ACR", "").split()),
+    )
 
 
 def _name(environment: Mapping[str, str], name: str, usual: str) -> str:

@@ -124,6 +124,15 @@ class Person:
     session: UUID
     signed_in_at: datetime
     method: str
+    auth_time: datetime | None = None
+    """When they proved who they are, by the word of the provider that they signed in at."""
+    acr: str | None = None
+    """How strongly, in the provider's words (OpenID Connect Core 1.0 section 2)."""
+
+    @property
+    def proven_at(self) -> datetime:
+        """When they last proved who they are; a link proves it by being opened."""
+        return self.auth_time or self.signed_in_at
 
 
 @dataclass(frozen=True, slots=True)

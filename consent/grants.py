@@ -554,12 +554,18 @@ def acting_person(act: Act) -> Person:
 
 
 def evidence_of(person: Person) -> dict[str, str]:
-    """How somebody who answers was known to be themselves: the session, when it began and by which method."""
-    return {
+    """How somebody who answers was known to be themselves: the session, when it began and by which method.
+
+    Where a provider answers for them, also when and how strongly they proved it there.
+    """
+    said = {
         "session": ids.public("ses", person.session),
         "signed_in_at": person.signed_in_at.isoformat(),
         "method": person.method,
     }
+    if person.auth_time:
+        said["auth_time"] = person.auth_time.isoformat()
+    return said | ({"acr": person.acr} if person.acr else {})
 
 
 def _tenant(row: GrantRow) -> PartnerId:

@@ -93,6 +93,24 @@ async def known_as(at: Act | View, user: UserId) -> Pseudonym | None:
     return Pseudonym(rows[0]["id"]) if rows else None
 
 
+async def by_reference(view: View, reference: str) -> UserId | None:
+    """Who has this reference of the operator's, if anybody has."""
+    rows = await view.db.execute_query_dict(
+        "select id from consent_person where reference_index = $1",
+        [ground().keyring.blind_index(reference)],
+    )
+    return UserId(rows[0]["id"]) if rows else None
+
+
+async def reference_of(view: View, user: UserId) -> str:
+    """The operator's reference of a person; raises `KeyErased` where it was deleted."""
+    rows = await view.db.execute_query_dict(
+        "select reference_sealed from consent_person where id = $1", [user]
+    )
+    sealer = await ground().key_store.sealer(user)
+    return sealer.open(bytes(rows[0]["reference_sealed"]), user.bytes).decode()
+
+
 def is_adult(born_on: date | None, day: date) -> bool:
     """Whether somebody is known to be of age on a day."""
     return born_on is not None and age_on(born_on, day) >= ADULT_YEARS

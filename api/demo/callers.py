@@ -167,11 +167,11 @@ class Page:
 
 @dataclass
 class Browser:
-    """A person's browser: the cookie of its session, and nothing else."""
+    """A person's browser: our cookies, and nothing else."""
 
     http: httpx2.AsyncClient
     issuer: str
-    cookie: str = field(default="", repr=False)
+    cookies: dict[str, str] = field(default_factory=dict, repr=False)
 
     async def sign_in(self, link: str) -> None:
         """Open a one-time link."""
@@ -181,10 +181,12 @@ class Browser:
         """Open an address, or send it a form; follow where that leads, to our pages or to another site's."""
         for _ in range(REDIRECTS_MAX):
             method, ours = "GET" if fields is None else "POST", address.startswith(f"{self.issuer}/")
-            headers = {"Cookie": self.cookie, "Origin": self.issuer} if ours else {"Cookie": ""}
+            headers = {"Cookie": self._cookie, "Origin": self.issuer} if ours else {"Cookie": ""}
             answer = await self.http.request(method, address, data=fields, headers=headers)
-            if ours and "set-cookie" in answer.headers:
-                self.cookie = answer.headers["set-cookie"].split(";", 1)[0]
+            if ours:
+                for said in answer.headers.get_list("set-cookie"):
+                    name, _, value = said.split(";", 1)[0].partition("=")
+                    self.cookies[name] = value
             if answer.status_code == 200:
                 return Page(address, answer.text)
             if answer.status_code != 303:
@@ -199,10 +201,14 @@ class Browser:
 
     async def call(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """A call of the JSON interface in the person's own session."""
-        headers = {"Cookie": self.cookie, "Origin": self.issuer}
+        headers = {"Cookie": self._cookie, "Origin": self.issuer}
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid4())
         return await self.http.request(method, f"{self.issuer}{path}", json=body, headers=headers)
+
+    @property
+    def _cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
 
 def _sha256(text: str) -> str:

@@ -20,6 +20,7 @@ from api.demo.callers import CallFailed
 from api.demo.steps import Story
 from api.demo.telling import Telling
 from api.demo.world import World
+from api.oidc import discovery
 from api.running import Standing
 from api.settings import Settings
 from compliance import database as databases
@@ -40,7 +41,8 @@ def play(settings: Settings, *, port: int, data: Path | None, once: bool, creden
     tell = Telling()
     if data is not None and not data.is_dir():
         raise FileNotFoundError(f"--data {data} is not a folder")
-    for taken in (port, *(_port(port, n) for n in range(len(LENDERS)))):
+    provider = running.provider_port(port)
+    for taken in (port, *(_port(port, n) for n in range(len(LENDERS))), provider):
         if _in_use(taken):
             sys.stderr.write(f"port {taken} is in use; choose another with PORT=...\n")
             return 1
@@ -81,6 +83,7 @@ def _tell(
         processes.enter_context(_bank(settings, code, made, host))
     processes.enter_context(running.child("serve", "--port", str(port), log=settings.home / "serve.log"))
     doors = [f"http://{host}/apply" for code, host in hosts.items() if code != SILENT]
+    doors.append(running.development_provider(port) + discovery.PATH)
     links = asyncio.run(_live(found, made, tell, credentials, doors))
     tell.out.print(f"\n[bold]Every step held[/bold], after {time.monotonic() - started:.0f} s.")
     if once:

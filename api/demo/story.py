@@ -47,7 +47,10 @@ async def _consent(story: Story, bank: BankSoftware, user: UserId) -> dict[str, 
     known = await credentials.sign_in(story.settings, "demo-person", user)
     browser = Browser(story.http, story.settings.issuer)
     page = await browser.send(await browser.open(pushed.address), name=known.name, password=known.password)
-    story.tell.step("the person follows the bank's link and signs in", urlsplit(page.address).path)
+    story.tell.step(
+        "the person follows the bank's link and signs in at the operator's provider",
+        urlsplit(page.address).path,
+    )
     story.tell.step("reads the ask page", f"{len(page.text)} characters of HTML, nothing pre-ticked")
     back = await browser.send(page, answer="yes", categories=story.categories)
     story.tell.step("says yes and is back at the bank", f"{bank.redirect_uri} with code, state and iss")
@@ -266,7 +269,9 @@ async def _outside_client(story: Story, bank: BankSoftware, user: UserId) -> Non
     score = expect(await bank.call("POST", "/v1/scores", score_request(story, known)), 201)
     story.tell.step("another person has consented and stays", f"{known}, {score['points']} points")
     reader = await credentials.sign_in(story.settings, "demo-reader", story.world.people[-1])
-    story.tell.step("one more signs in by name and password", f"{reader.name}, {reader.file}")
+    story.tell.step(
+        "one more has a name and a password for the development provider", f"{reader.name}, {reader.file}"
+    )
     if story.credentials:
         hosts, partner = story.world.hosts, story.world.partners[catalogue.HARBOUR]
         key = await credentials.client(story.settings, catalogue.OUTSIDE, partner, hosts)

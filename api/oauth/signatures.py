@@ -41,17 +41,18 @@ class Header(msgspec.Struct, frozen=True):
     b64: Any = UNSET
 
 
-class _Registry(JWSRegistry):
+class Registry(JWSRegistry):
     """The library's verification, with room for an RSA key in the header and both names of Ed25519."""
 
     max_header_length = LONGEST
 
     def get_alg(self, name: str) -> Any:
+        """The algorithm, by either of its names."""
         return super().get_alg(current_name(name))
 
 
 HEADER = Decoder(Header)
-REGISTRY = _Registry(algorithms=ALGORITHMS, strict_check_header=False)
+REGISTRY = Registry(algorithms=ALGORITHMS, strict_check_header=False)
 
 
 @dataclass(frozen=True, slots=True)

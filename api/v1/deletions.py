@@ -44,7 +44,7 @@ class DeletionState(msgspec.Struct, frozen=True, omit_defaults=True):
     """When your key had been destroyed and every sign-in was gone."""
 
 
-@post("/v1/me/deletion", opt=person(), status_code=200, summary="Delete everything about me")
+@post("/v1/me/deletion", opt=person(fresh=True), status_code=200, summary="Delete everything about me")
 async def delete_me(request: AnyRequest, data: JSONBody[DeletionWish]) -> Response[bytes]:  # noqa: ARG001 - its shape is all it says
     """Delete everything about you: every consent ends, recipients are asked to delete, your key is destroyed.
 

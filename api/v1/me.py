@@ -180,7 +180,7 @@ async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Respon
         return answered(act, view(act, row), 200)
 
 
-@get("/v1/me/copy", opt=person(), summary="A copy of everything about me")
+@get("/v1/me/copy", opt=person(fresh=True), summary="A copy of everything about me")
 async def copy_everything(request: AnyRequest) -> Response[bytes]:
     """Everything that is held about you, part by part: each row as it stands, with what was sealed opened."""
     async with request_act(request) as act:

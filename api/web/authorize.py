@@ -9,7 +9,7 @@ from api.oauth import authorizations
 from api.oauth.authorizations import RequestUnusable
 from api.oauth.endpoints import AUTHORIZATION_PATH
 from api.sessions import NotSignedIn
-from api.web import page, sign_in
+from api.web import onward, page
 from compliance import ids
 
 LONGEST = 256
@@ -27,7 +27,8 @@ async def authorize(request: AnyRequest) -> Redirect:
     try:
         await sessions.signed_in(request, "person")
     except NotSignedIn:
-        return page.go(request, sign_in.address(client_id, request_uri))
+        waiting = {"client_id": client_id, "request_uri": request_uri}
+        return page.go(request, onward.read(waiting).address)
     return page.go(request, f"/ask/{ids.public('gnt', grant)}")
 
 

@@ -12,13 +12,13 @@ from consent import capsules, deletion, effects
 from partners import directory
 
 
-@get("/me/delete", opt=person(), include_in_schema=False)
+@get("/me/delete", opt=person(fresh=True), include_in_schema=False)
 async def before(request: AnyRequest) -> Response[str]:
     """What goes, what stays, and for how long."""
     return page.show(request, "delete.html", years=capsules.KEPT_YEARS)
 
 
-@post("/me/delete", opt=person(), include_in_schema=False, status_code=303)
+@post("/me/delete", opt=person(fresh=True), include_in_schema=False, status_code=303)
 async def delete(request: AnyRequest) -> Redirect:
     """Delete the person; every session of theirs ends with it."""
     form = await forms.read(request)

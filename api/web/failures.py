@@ -8,9 +8,21 @@ from litestar import Response
 from api import problems
 from api.access import AnyRequest
 from api.oauth.endpoints import AUTHORIZATION_PATH
+from api.oidc import attempt as attempts
+from api.oidc.attempt import SignInExpired
+from api.oidc.discovery import SignInUnavailable
+from api.oidc.relying_party import SignInCancelled, SignInNotProven
 from api.problems import Problem
-from api.web import page
+from api.sessions import NotSignedIn, SignInAgain
+from api.web import onward, page
+from api.web.onward import Onward
 
+SIGN_INS_THAT_FAILED = (
+    SignInCancelled.code,
+    SignInExpired.code,
+    SignInNotProven.code,
+    SignInUnavailable.code,
+)
 FOR_PROGRAMS = ("/v1/", "/oauth/", "/.well-known/")
 Handler = Callable[[AnyRequest, Any], Response[Any]]
 
@@ -23,11 +35,24 @@ def _told(handler: Handler) -> Handler:
         problem = document.content
         if not isinstance(problem, Problem) or not _wants_page(request):
             return document
-        answer = page.show(request, "problem.html", problem.status, problem=problem)
+        answer = page.show(
+            request, "problem.html", problem.status, problem=problem, sign_in=_sign_in(request, problem)
+        )
         answer.headers.update({k: v for k, v in document.headers.items() if k in ("Allow", "Retry-After")})
         return answer
 
     return tell
+
+
+def _sign_in(request: AnyRequest, problem: Problem) -> str | None:
+    """Where to sign in and then come back to, where that is what helps; a sign-in that failed is begun anew."""
+    if problem.code in SIGN_INS_THAT_FAILED:
+        begun = attempts.unsealed(request.cookies.get(attempts.cookie_name(request.app.state.settings), ""))
+        wanted = Onward(begun.to, begun.fresh) if begun else onward.read(request.query_params)
+        return wanted.address
+    if problem.code not in (NotSignedIn.code, SignInAgain.code):
+        return None
+    return onward.back_here(request, fresh=problem.code == SignInAgain.code)
 
 
 def _wants_page(request: AnyRequest) -> bool:

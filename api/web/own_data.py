@@ -13,7 +13,7 @@ from scoring import own_data
 FORMS = {"json": (Copy.as_json, "application/json"), "zip": (Copy.as_tables, "application/zip")}
 
 
-@get("/me/data", opt=person(), include_in_schema=False)
+@get("/me/data", opt=person(fresh=True), include_in_schema=False)
 async def held(request: AnyRequest) -> Response[str]:
     """What is held by category, from where, since when; and what a copy has in it."""
     async with request_act(request) as act:
@@ -21,7 +21,7 @@ async def held(request: AnyRequest) -> Response[str]:
     return page.show(request, "own_data.html", kinds=kinds, parts=copies.parts())
 
 
-@post("/me/data/copy/{form:str}", opt=person(), include_in_schema=False, status_code=200)
+@post("/me/data/copy/{form:str}", opt=person(fresh=True), include_in_schema=False, status_code=200)
 async def copy(request: AnyRequest, form: FromPath[str]) -> Response[bytes]:
     """The copy as a file. Making one is recorded, so it is asked for by a form."""
     await forms.read(request)

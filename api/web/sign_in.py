@@ -1,71 +1,63 @@
-"""Signing in by a one-time link, or by name and password where nobody real is served; and out."""
+"""Signing in at the operator's provider, or by a one-time link; and out."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
 from typing import Any
-from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from api import passwords, sessions
+from api import sessions
 from api.access import AnyRequest, public
-from api.passwords import SignInRefused
+from api.oidc import attempt as attempts
+from api.oidc.discovery import SignInUnavailable
+from api.oidc.relying_party import RETURN_PATH, SIGNED_OUT_PATH, Answer, RelyingParty, SignInNotProven
 from api.sessions import NotSignedIn, SignedIn
-from api.web import forms, page
-from compliance.refusals import NotFound
+from api.web import forms, onward, page
 
-HOME = {"person": "/me", "staff": "/compliance/start"}
-PATH = "/sign-in"
-FORM_BYTES_MAX = 8_192
-CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-REQUEST_URI = re.compile(r"urn:ietf:params:oauth:request_uri:[A-Za-z0-9_-]{20,128}")
+HOME = {"person": onward.HOME, "staff": "/compliance/start"}
+ANSWER_LENGTH_MAX = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The authorization request that waits for the person; whatever else an address carries leads nowhere."""
-
-    client_id: str
-    request_uri: str
-
-    @property
-    def query(self) -> str:
-        """Both, as an address carries them."""
-        return urlencode({"client_id": self.client_id, "request_uri": self.request_uri})
-
-
-def address(client_id: str, request_uri: str) -> str:
-    """Where a person signs in, and is then sent on to their authorization request."""
-    return f"{PATH}?{Waiting(client_id, request_uri).query}"
+@get(onward.SIGN_IN, opt=public(), include_in_schema=False)
+async def leave(request: AnyRequest) -> Redirect:
+    """On to the provider; who is signed in already, and need not prove it anew, goes on at once."""
+    wanted = onward.read(request.query_params)
+    if not wanted.fresh and await _is_person(request):
+        return page.go(request, wanted.to)
+    begun = attempts.begin(wanted.to, time.time(), fresh=wanted.fresh)
+    answer = page.go(request, await _provider(request).leave(begun, page.language(request)))
+    answer.cookies.append(attempts.cookie(request.app.state.settings, begun))
+    return answer
 
 
-@get(PATH, opt=public(), include_in_schema=False)
-async def sign_in_by_name(request: AnyRequest) -> Response[Any]:
-    """The form for a name and a password; who is signed in already goes on to the request that waits."""
-    _refuse_in_production(request)
-    waiting = _waiting(request.query_params)
-    if waiting and await _is_person(request):
-        return _go_on(request, waiting)
-    return _form(request, waiting)
+@get(RETURN_PATH, opt=public(), include_in_schema=False)
+async def come_back(request: AnyRequest) -> Redirect:
+    """Back from the provider: a session of their own for whom it vouches for, once for each time they left."""
+    settings = request.app.state.settings
+    answer = Answer(*(_once(request, name) for name in ("state", "code", "error", "iss")))
+    sealed = request.cookies.get(attempts.cookie_name(settings), "")
+    begun = attempts.opened(sealed, answer.state, time.time())
+    await attempts.spend(begun)
+    proof = await _provider(request).come_back(begun, answer)
+    entered = await _enter(request, await sessions.start(settings, proof), begun.to)
+    entered.cookies.append(attempts.cookie(settings, None))
+    return entered
 
 
-@post(PATH, opt=public(), include_in_schema=False, status_code=303, request_max_body_size=FORM_BYTES_MAX)
-async def sign_in_named(request: AnyRequest) -> Response[Any]:
-    """Sign in whoever knows a name and its password; ask again where they do not."""
-    _refuse_in_production(request)
-    sessions.refuse_other_sites(request)
-    sent = await request.form()
-    fields = {name: value for name, value in sent.items() if isinstance(value, str)}
-    waiting = _waiting(fields)
-    try:
-        user = await passwords.verify(fields.get("name", "").strip(), fields.get("password", ""))
-    except SignInRefused as refused:
-        return _form(request, waiting, refused.status)
-    signed_in = await sessions.start(request.app.state.settings, user, passwords.METHOD)
-    return await _enter(request, signed_in, waiting)
+def _provider(request: AnyRequest) -> RelyingParty:
+    connected: RelyingParty | None = request.app.state.relying_party
+    if connected is None:
+        raise SignInUnavailable("no provider is connected to this installation")
+    return connected
+
+
+def _once(request: AnyRequest, name: str) -> str:
+    """A parameter of the answer, empty where it is not there (RFC 6749 section 3.1: none comes twice)."""
+    given: list[str] = request.query_params.getall(name, [])
+    if len(given) > 1 or any(len(value) > ANSWER_LENGTH_MAX or not value.isprintable() for value in given):
+        raise SignInNotProven("the address that you came back to is not a provider's")
+    return given[0] if given else ""
 
 
 @get("/sign-in/{link:str}", opt=public(), include_in_schema=False)
@@ -92,23 +84,12 @@ async def sign_in_asked(request: AnyRequest, link: FromPath[str]) -> Redirect:
     return await _enter(request, await sessions.sign_in(request.app.state.settings, link))
 
 
-async def _enter(request: AnyRequest, signed_in: SignedIn, waiting: Waiting | None = None) -> Redirect:
+async def _enter(request: AnyRequest, signed_in: SignedIn, to: str | None = None) -> Redirect:
     settings = request.app.state.settings
     await sessions.sign_out(settings, request)  # whoever was signed in here before is so no more
-    answer = _go_on(request, waiting) if waiting else page.go(request, HOME[signed_in.kind])
+    answer = page.go(request, to or HOME[signed_in.kind])
     answer.cookies.append(sessions.cookie(settings, signed_in.token))
     return answer
-
-
-def _refuse_in_production(request: AnyRequest) -> None:
-    if request.app.state.settings.in_production:
-        raise NotFound("people sign in with the operator's own means here")
-
-
-def _waiting(fields: Mapping[str, str]) -> Waiting | None:
-    found = Waiting(fields.get("client_id", ""), fields.get("request_uri", ""))
-    whole = CLIENT_ID.fullmatch(found.client_id) and REQUEST_URI.fullmatch(found.request_uri)
-    return found if whole else None
 
 
 async def _is_person(request: AnyRequest) -> bool:
@@ -119,26 +100,20 @@ async def _is_person(request: AnyRequest) -> bool:
     return True
 
 
-def _form(request: AnyRequest, waiting: Waiting | None, status: int = 200) -> Response[str]:
-    return page.show(request, "sign_in_by_name.html", status, waiting=waiting, wrong=status != 200)
-
-
-def _go_on(request: AnyRequest, waiting: Waiting) -> Redirect:
-    return page.go(request, f"/oauth/authorize?{waiting.query}")
-
-
 @post("/sign-out", opt=public(), include_in_schema=False, status_code=303)
 async def sign_out(request: AnyRequest) -> Redirect:
     """End the session of the cookie, if the form is of this session."""
     await forms.read(request)
     await sessions.sign_out(request.app.state.settings, request)
-    return page.go(request, "/signed-out")
+    return page.go(request, SIGNED_OUT_PATH)
 
 
-@get("/signed-out", opt=public(), include_in_schema=False)
+@get(SIGNED_OUT_PATH, opt=public(), include_in_schema=False)
 async def signed_out(request: AnyRequest) -> Response[str]:
-    """Say that it worked."""
-    return page.show(request, "signed_out.html")
+    """Say that it worked; where the person may still be signed in at the provider, say where to sign out there."""
+    connected: RelyingParty | None = request.app.state.relying_party
+    there = await connected.sign_out_address() if connected else None
+    return page.show(request, "signed_out.html", connected=connected is not None, there=there)
 
 
-routes = [sign_in_by_name, sign_in_named, sign_in, sign_in_asked, sign_out, signed_out]
+routes = [come_back, leave, sign_in, sign_in_asked, sign_out, signed_out]

@@ -123,7 +123,7 @@ async def test_a_browser_follows_to_another_site_and_keeps_its_cookie_to_itself(
         page = Page(f"{ISSUER}/ask/1?lang=en", '<input type="hidden" name="token" value="&amp;">')
         assert await browser.send(page, answer="yes") == Page(BACK, "back")
     assert seen == [(f"{ISSUER}/ask/1", "", b"token=%26&answer=yes"), (BACK, "", b"")]
-    assert browser.cookie == "ours=1"
+    assert browser.cookies == {"ours": "1"}
 
 
 async def test_a_browser_does_not_go_round_in_circles():

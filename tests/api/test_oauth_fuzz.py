@@ -32,7 +32,7 @@ from support.code_flow import BACK
 from support.fuzz import Change, Field, Header
 from support.right_calls import TARGETS, Site
 
-from api import contract, passwords, telemetry
+from api import contract, telemetry
 from api.oauth.authorizations import REQUEST_URI
 from compliance import facts
 from compliance.database import ground
@@ -54,9 +54,7 @@ def tally(pytestconfig):
 
 
 @pytest.fixture
-async def site(database, home, monkeypatch):
-    monkeypatch.setattr(passwords, "COST", 2)  # hashing for real takes a tenth of a second
-    monkeypatch.setattr(passwords, "TRIES_MAX", 10**6)
+async def site(database, home):
     async with right_calls.opened(database, home) as opened:
         yield opened
 

@@ -8,22 +8,19 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import KeySet
-from support import code_flow, sources, world
+from support import code_flow, provider, sources, world
 from support.code_flow import BACK, Flow, back
 from support.oauth_app import a_token
 from support.oauth_client import new_key
 from support.world import ISSUER, told
 
-from api import passwords
 from api.oauth import published_keys
 from api.oauth.keys import KeyUnusable
-from api.web.sign_in import PATH as SIGN_IN
-from compliance.act import open_act
+from api.web.onward import SIGN_IN
 
 PROFILE, SUITE = "FAPI 2.0 Security Profile", "OpenID conformance suite"
 METADATA = "/.well-known/oauth-authorization-server"
 SECRET_BYTES_MIN = 16
-NAME, PASSWORD = "li", "correct horse"
 ORIGIN = {"Origin": "https://bank.example"}
 PREFLIGHT = ORIGIN | {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "dpop"}
 
@@ -40,14 +37,6 @@ def refused(answer, error, status=400):
 
 def cross_origin(answer) -> list[str]:
     return [name for name in answer.headers if name.startswith("access-control-")]
-
-
-async def named(flow: Flow, monkeypatch) -> None:
-    """The person has a password too."""
-    monkeypatch.setattr(passwords, "COST", 2)
-    kept = await passwords.stretch(PASSWORD)
-    async with open_act(world.STORY, None) as act:
-        await passwords.keep(act, NAME, flow.person.user, kept)
 
 
 # --- the network
@@ -77,7 +66,7 @@ async def test_browsers_stay_with_tls_wherever_the_flow_leads_them(flow: Flow):
         await flow.authorize(uri),
         await flow.authorize("unknown"),
         (await flow.page(uri))[1],
-        await flow.http.get(SIGN_IN),
+        await flow.http.get(SIGN_IN, headers={"Accept": "text/html"}),
         await flow.answer(uri),
     ):
         assert "max-age=31536000" in answer.headers["strict-transport-security"], answer.url
@@ -179,8 +168,9 @@ async def test_secrets_cannot_be_guessed(flow: Flow, monkeypatch):
 
 @pytest.mark.spec(PROFILE, "5.3.2.1-2")
 async def test_a_password_is_no_grant(flow: Flow, monkeypatch):
-    await named(flow, monkeypatch)
-    form = {"grant_type": "password", "username": NAME, "password": PASSWORD}
+    monkeypatch.setattr("api.passwords.COST", 2)
+    await provider.named(password="correct horse", user=flow.person.user)
+    form = {"grant_type": "password", "username": provider.NAME, "password": "correct horse"}
     refused(await flow.post("/oauth/token", form), "unsupported_grant_type")
     assert "password" not in told(await flow.http.get(METADATA), 200)["grant_types_supported"]
 
@@ -268,14 +258,12 @@ async def test_a_request_is_its_clients(flow: Flow):
 
 @pytest.mark.spec(PROFILE, "5.3.2.2-10", "5.3.2.2-11")
 @pytest.mark.spec("RFC 9700", "4.12")
-async def test_no_redirect_carries_a_form_on(flow: Flow, monkeypatch):
-    await named(flow, monkeypatch)
+async def test_no_redirect_carries_a_form_on(flow: Flow):
     uri = await flow.pushed()
     waiting = {"client_id": flow.oauth.client_id, "request_uri": uri}
-    form = {"name": NAME, "password": PASSWORD} | waiting
     for answer in (
         await flow.http.get("/oauth/authorize", params=waiting),
-        await flow.http.post(SIGN_IN, data=form, headers={"Origin": ISSUER}),
+        await flow.http.get(SIGN_IN, params=waiting, headers={"Cookie": flow.browser.cookie}),
         await flow.authorize(uri),
         await flow.answer(uri),
         await flow.answer(await flow.pushed(), yes=False),

@@ -356,3 +356,55 @@ async def test_nobody_there_is_told():
         == "the connection failed (ConnectError)"
     )
     assert await refused("https://no-such-name.invalid/") == "the connection failed (gaierror)"
+
+
+# --- the operator's own
+
+
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.1-5")
+async def test_what_the_operator_names_may_be_in_its_own_network(names, authority, tmp_path, monkeypatch):
+    monkeypatch.setattr(outgoing, "is_public", lambda _: False)
+    async with host(answer(), tls_for(NAME, authority, tmp_path)) as here:
+        names(["127.0.0.1"], ["127.0.0.1"], ["127.0.0.1"])
+        assert "public internet" in await refused(f"https://{NAME}:{here.port}/")
+        said = await outgoing.ask_trusted(f"https://{NAME}:{here.port}/", allow_private=False)
+        assert said == {"keys": []}
+        with pytest.raises(NotFetched, match="connection failed"):
+            await outgoing.ask_trusted(f"https://other.example:{here.port}/", allow_private=False)
+        assert len(here.requests) == 1
+
+
+async def test_but_not_without_tls_unless_it_is_this_machine(names):
+    names(["10.0.0.1"])
+    for allow_private in (True, False):
+        with pytest.raises(NotFetched, match=r"public internet|not https"):
+            await outgoing.ask_trusted(f"http://{NAME}/", allow_private=allow_private)
+    async with host(answer()) as here:
+        with pytest.raises(NotFetched, match="not https"):
+            await outgoing.ask_trusted(f"http://127.0.0.1:{here.port}/", allow_private=False)
+        assert here.requests == []
+
+
+async def test_a_form_is_posted_with_what_it_needs():
+    async with host(answer(status=b"201 Created")) as here:
+        said = await outgoing.ask_trusted(
+            f"http://127.0.0.1:{here.port}/token?x=1",
+            allow_private=True,
+            form={"code": "a b&c"},
+            headers={"Authorization": "Basic eA=="},
+        )
+    (request,) = here.requests
+    head = request.lower()
+    assert said == {"keys": []}
+    assert head.startswith("post /token?x=1 http/1.1")
+    assert "content-type: application/x-www-form-urlencoded" in head
+    assert "authorization: basic ea==" in head
+    assert "content-length: 12" in head  # code=a+b%26c
+
+
+async def test_what_it_answered_with_is_known():
+    for status, known in ((b"400 Bad Request", 400), (b"303 See Other", 303)):
+        async with host(answer(status=status)) as here:
+            with pytest.raises(NotFetched) as why:
+                await outgoing.ask_trusted(f"http://127.0.0.1:{here.port}/", allow_private=True, form={})
+        assert why.value.status == known

@@ -1,37 +1,52 @@
-"""Signing in by name and password: for fictional people alone, the same words for every mistake, five tries in a row."""
+"""Names and passwords at the development provider: for fictional people alone, the same words for every mistake."""
 
 import asyncio
 import hashlib
 import json
 import re
 import sys
+import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, replace
 from datetime import date
 from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import httpx2
 import pytest
 from support import world
-from support.world import STORY, World, told
+from support.provider import NAME, PASSWORD, hidden, named
+from support.world import STORY, told
 
 from api import auditing, cli, operating, passwords
+from api.demo import provider as development
 from api.passwords import SignInLocked, SignInRefused
 from api.running import Standing
-from api.settings import Settings, SettingUnusable
-from api.web import sign_in
+from api.settings import Provider, Settings, SettingUnusable
+from api.web import texts
 from compliance.act import open_act
+from compliance.database import ground
 from compliance.refusals import NotFound, Unacceptable
-from compliance.vocabulary import OFFERED, StaffRole, UserId
+from compliance.vocabulary import OFFERED, Language
 from consent import people
 from consent.people import NewPerson
 
-NAME, PASSWORD = "li", "correct horse 电池"
-CLIENT, REQUEST = "bank.a~1", "urn:ietf:params:oauth:request_uri:" + "Ab3_-" * 9
-OURS = {"Origin": world.ISSUER, "Sec-Fetch-Site": "same-origin"}
-ON = {"client_id": CLIENT, "request_uri": REQUEST}
+CODE = re.compile(
+    r"https://xinqiao\.example/sign-in/return\?code=[A-Za-z0-9_-]{43}&state=s&iss=http%3A%2F%2F127\.0\.0\.1%3A\d+"
+)
+ASKED = {
+    "response_type": "code",
+    "client_id": "xinqiao",
+    "redirect_uri": f"{world.ISSUER}/sign-in/return",
+    "scope": "openid",
+    "state": "s",
+    "nonce": "n",
+    "code_challenge": "c" * 43,
+    "code_challenge_method": "S256",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -40,59 +55,56 @@ def cheap(monkeypatch) -> None:
     monkeypatch.setattr(passwords, "COST", 2)
 
 
+@dataclass
+class There:
+    """The provider, and a browser at it."""
+
+    http: httpx2.AsyncClient
+    issuer: str
+
+    async def enter(self, name: str = NAME, password: str = PASSWORD, **fields: str) -> httpx2.Response:
+        """Send the form."""
+        headers = self.own | {"Accept-Language": "en"}
+        data = ASKED | {"name": name, "password": password} | fields
+        return await self.http.post("/authorize", data=data, headers=headers)
+
+    @property
+    def own(self) -> dict[str, str]:
+        """What a browser says with a form of this site."""
+        return {"Origin": self.issuer, "Sec-Fetch-Site": "same-origin"}
+
+
 @pytest.fixture
-async def here(database, home):
-    async with world.opened(database, home) as opened:
-        yield opened
+async def there(database, home):
+    issuer = "http://127.0.0.1:8085"
+    async with world.opened(database, home, provider=Provider(issuer)) as here:
+        app = development.create_provider(here.settings)
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=issuer) as http:
+            yield There(http, issuer)
 
 
-async def named(name: str = NAME, password: str = PASSWORD) -> UserId:
-    """Somebody with a name and a password."""
-    (person,) = await world.persons(1)
-    kept = await passwords.stretch(password)
-    async with open_act(STORY, None) as act:
-        await passwords.keep(act, name, person.user, kept)
-    return person.user
+def let_in(answer: httpx2.Response) -> bool:
+    """Whether somebody is sent back with a code."""
+    return answer.status_code == 303 and bool(CODE.fullmatch(answer.headers["location"]))
 
 
-async def enter(
-    here: World, name: str = NAME, password: str = PASSWORD, *, cookie: str = "", **fields: str
-) -> httpx2.Response:
-    """Send the form."""
-    headers = OURS | {"Accept-Language": "en"} | ({"Cookie": cookie} if cookie else {})
-    return await here.http.post(
-        "/sign-in", data={"name": name, "password": password} | fields, headers=headers
-    )
-
-
-def cookie_of(answer: httpx2.Response) -> str:
-    return answer.headers["set-cookie"].split(";")[0]
-
-
-async def test_who_knows_name_and_password_is_signed_in(here, owner):
-    user = await named()
-    answer = await enter(here, f" {NAME} ")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/me")
-    session = await owner.fetchrow("select * from api_session")
-    assert (session["user_id"], session["method"]) == (user, "development_password")
-    assert "httponly" in answer.headers["set-cookie"].lower()
-    told(await here.http.get("/v1/me/grants", headers={"Cookie": cookie_of(answer)}), 200)
-
-
-async def test_signing_in_again_gets_another_token_and_ends_the_session_before_it(here, owner):
+async def test_who_knows_name_and_password_gets_a_code(there):
     await named()
-    first = cookie_of(await enter(here))
-    second = cookie_of(await enter(here, cookie=first))
-    assert first != second
-    told(await here.http.get("/v1/me/grants", headers={"Cookie": first}), 401)
-    told(await here.http.get("/v1/me/grants", headers={"Cookie": second}), 200)
-    third = await enter(here, cookie="__Host-xinqiao=chosen-by-somebody")
-    assert "chosen-by-somebody" not in cookie_of(third)
-    assert (await enter(here, password="wrong", cookie=second)).status_code == 401
-    told(await here.http.get("/v1/me/grants", headers={"Cookie": second}), 200)  # a mistake ends nothing
+    assert let_in(await there.enter(f" {NAME} "))
+    page = await there.http.get("/authorize", params=ASKED)
+    assert (page.status_code, hidden(page.text)) == (200, ASKED)
+    wrong = await there.enter(password="wrong")
+    assert (wrong.status_code, hidden(wrong.text)) == (401, ASKED)
+    other = re.search(r'href="(\?[^"]*lang=[^"]*)"', wrong.text)
+    assert other
+    chinese = await there.http.get(f"/authorize{unescape(other[1])}")
+    assert ('<html lang="zh-CN">' in chinese.text, hidden(chinese.text)) == (True, ASKED)
+    # To our own site and to nobody else's does the form lead.
+    assert "form-action 'self' https://xinqiao.example;" in page.headers["content-security-policy"]
 
 
-async def test_a_wrong_name_and_a_wrong_password_cannot_be_told_apart(here, monkeypatch):
+async def test_a_wrong_name_and_a_wrong_password_cannot_be_told_apart(there, monkeypatch):
     await named()
     hashed: list[dict[str, Any]] = []
     scrypt = hashlib.scrypt
@@ -102,15 +114,14 @@ async def test_a_wrong_name_and_a_wrong_password_cannot_be_told_apart(here, monk
         return scrypt(password, **how)
 
     monkeypatch.setattr(hashlib, "scrypt", counted)
-    answers = [await enter(here, name, "wrong password") for name in (NAME, "nobody", "a name", "", "x" * 65)]
+    answers = [await there.enter(name, "wrong password") for name in (NAME, "nobody", "a name", "", "x" * 65)]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.text for answer in answers}) == 1
-    assert not any("set-cookie" in answer.headers for answer in answers)
     assert len(hashed) == len(answers)
     assert len({json.dumps(how | {"salt": len(how["salt"])}) for how in hashed}) == 1
 
 
-async def test_a_password_is_kept_as_scrypt_with_a_salt_of_its_own(here, owner, monkeypatch):
+async def test_a_password_is_kept_as_scrypt_with_a_salt_of_its_own(there, owner, monkeypatch):
     monkeypatch.setattr(passwords, "COST", 2**15)
     await named()
     await named("wang")
@@ -119,43 +130,42 @@ async def test_a_password_is_kept_as_scrypt_with_a_salt_of_its_own(here, owner, 
     for row in rows:
         right = hashlib.scrypt(PASSWORD.encode(), salt=row["salt"], n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
         assert (len(row["salt"]), row["hash"]) == (16, right)
-    assert (await enter(here)).status_code == 303
+    assert let_in(await there.enter())
 
 
 @pytest.mark.parametrize("name", [NAME, "nobody"])
-async def test_after_five_mistakes_a_name_is_locked_for_a_quarter_of_an_hour(here, owner, name):
+async def test_after_five_mistakes_a_name_is_locked_for_a_quarter_of_an_hour(there, owner, name):
     await named()
     await named("wang")
-    assert [(await enter(here, name, "wrong")).status_code for _ in range(5)] == [401] * 5
+    assert [(await there.enter(name, "wrong")).status_code for _ in range(5)] == [401] * 5
     for password in ("wrong", PASSWORD):
-        locked = await enter(here, name, password)
+        locked = await there.enter(name, password)
         assert told(locked, 429)["code"] == "sign_in_locked"
         assert 890 < int(locked.headers["retry-after"]) <= 900
-    page = await here.http.post(
-        "/sign-in", data={"name": name, "password": PASSWORD}, headers=OURS | {"Accept": "text/html"}
-    )
+    data = ASKED | {"name": name, "password": PASSWORD}
+    page = await there.http.post("/authorize", data=data, headers=there.own | {"Accept": "text/html"})
     assert (page.status_code, "连续尝试次数太多" in page.text, "retry-after" in page.headers) == (
         429,
         True,
         True,
     )
-    assert (await enter(here, "wang")).status_code == 303
+    assert let_in(await there.enter("wang"))
     await owner.execute("update api_sign_in_try set until = until - interval '14 minutes 50 seconds'")
-    assert (await enter(here, name)).status_code == 429
+    assert (await there.enter(name)).status_code == 429
     await owner.execute("update api_sign_in_try set until = until - interval '15 minutes'")
-    assert (await enter(here, name, PASSWORD)).status_code == (303 if name == NAME else 401)
-    assert [(await enter(here, name, "wrong")).status_code for _ in range(4)] == [401] * 4
+    assert (await there.enter(name, PASSWORD)).status_code == (303 if name == NAME else 401)
+    assert [(await there.enter(name, "wrong")).status_code for _ in range(4)] == [401] * 4
 
 
-async def test_success_forgets_the_mistakes_before_it(here, owner):
+async def test_success_forgets_the_mistakes_before_it(there, owner):
     await named()
     for _ in range(3):
-        assert [(await enter(here, password="wrong")).status_code for _ in range(4)] == [401] * 4
-        assert (await enter(here)).status_code == 303
+        assert [(await there.enter(password="wrong")).status_code for _ in range(4)] == [401] * 4
+        assert let_in(await there.enter())
     assert await owner.fetchval("select count(*) from api_sign_in_try") == 0
 
 
-async def test_many_at_once_are_not_more_tries_than_one_after_the_other(here):
+async def test_many_at_once_are_not_more_tries_than_one_after_the_other(there):
     await named()
 
     async def guess(_: int) -> type[Exception]:
@@ -169,20 +179,13 @@ async def test_many_at_once_are_not_more_tries_than_one_after_the_other(here):
     assert (found.count(SignInRefused), found.count(SignInLocked)) == (5, 15)
 
 
-async def test_tries_are_forgotten_when_they_are_over(here, owner):
+async def test_tries_are_forgotten_when_they_are_over(there, owner):
     for n in range(20):
-        await enter(here, f"guess{n}")
+        await there.enter(f"guess{n}")
     await owner.execute("update api_sign_in_try set until = now()")
-    await asyncio.gather(*(enter(here, f"guess{n}") for n in range(3)))
+    await asyncio.gather(*(there.enter(f"guess{n}") for n in range(3)))
     assert await owner.fetchval("select count(*) from api_sign_in_try") == 3
     assert await owner.fetchval("select max(tries) from api_sign_in_try") == 1
-
-
-async def test_in_production_there_is_no_such_page(database, home):
-    async with world.opened(database, home, installation="production") as here:
-        await named()
-        for answer in (await here.http.get(sign_in.address(CLIENT, REQUEST)), await enter(here)):
-            assert (told(answer, 404)["code"], "set-cookie" in answer.headers) == ("not_found", False)
 
 
 @pytest.mark.parametrize(
@@ -195,74 +198,111 @@ async def test_in_production_there_is_no_such_page(database, home):
     ],
     ids=str,
 )
-async def test_another_site_signs_nobody_in(here, owner, headers):
+async def test_another_site_signs_nobody_in(there, headers):
     await named()
-    answer = await here.http.post("/sign-in", data={"name": NAME, "password": PASSWORD}, headers=headers)
-    assert (told(answer, 403)["code"], "set-cookie" in answer.headers) == ("origin_refused", False)
-    assert await owner.fetchval("select count(*) from api_session") == 0
+    data = ASKED | {"name": NAME, "password": PASSWORD}
+    answer = await there.http.post("/authorize", data=data, headers=headers)
+    assert (told(answer, 403)["code"], "location" in answer.headers) == ("origin_refused", False)
 
 
-def hidden(page: str) -> dict[str, str]:
-    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', unescape(page)))
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.spec("WCAG 2.2", "3.3.1")
+@pytest.mark.spec("WCAG 2.2", "3.3.2")
+@pytest.mark.spec("WCAG 2.2", "1.3.5")
+async def test_a_name_and_a_password_are_asked_for_in_words(there, language):
+    said, headers = texts.messages(language), {"Accept-Language": language}
+    page = await there.http.get("/authorize", params=ASKED, headers=headers)
+    assert (said["sign_in.development"] in page.text, said["sign_in.wrong"] in page.text) == (True, False)
+    fields = {"name": "username", "password": "current-password"}
+    for name, purpose in fields.items():
+        assert f'<label for="{name}">{said["sign_in." + name]}</label>' in page.text
+        assert re.search(rf'<input id="{name}" name="{name}"[^>]* autocomplete="{purpose}"', page.text)
+    assert "aria-invalid" not in page.text
+    wrong = {"name": "nobody", "password": "wrong password"}
+    page = await there.http.post("/authorize", data=ASKED | wrong, headers=there.own | headers)
+    assert page.status_code == 401
+    assert f'<p id="wrong" role="alert">{said["sign_in.wrong"]}</p>' in page.text
+    assert page.text.count('aria-invalid="true" aria-describedby="wrong"') == len(fields)
+    assert "wrong password" not in page.text
 
 
-async def test_the_request_that_waits_goes_along(here):
-    await named()
-    page = await here.http.get(sign_in.address(CLIENT, REQUEST), headers={"Accept-Language": "en"})
-    assert (page.status_code, hidden(page.text)) == (200, ON)
-    wrong = await enter(here, password="wrong", **hidden(page.text))
-    assert (wrong.status_code, hidden(wrong.text)) == (401, ON)
-    other = re.search(r'href="(\?[^"]*lang=[^"]*)"', wrong.text)
-    assert other
-    chinese = await here.http.get(f"/sign-in{unescape(other[1])}")
-    assert ('<html lang="zh-CN">' in chinese.text, hidden(chinese.text)) == (True, ON)
-    went = urlsplit((await enter(here, **hidden(wrong.text))).headers["location"])
-    assert (went.scheme, went.netloc, went.path) == ("", "", "/oauth/authorize")
-    assert parse_qs(went.query, strict_parsing=True) == {name: [value] for name, value in ON.items()}
+@pytest.mark.parametrize("installation", ["production"])
+async def test_in_production_there_is_no_such_provider(there, home, installation, monkeypatch, capsys):
+    settings = Settings(
+        home, installation, world.ISSUER, None, OFFERED, provider=Provider("https://id.example")
+    )
+    with pytest.raises(SettingUnusable):
+        development.create_provider(settings)
+    monkeypatch.setenv("XINQIAO_INSTALLATION", installation)
+    monkeypatch.setenv("XINQIAO_PROVIDER_ISSUER", "https://id.example")
+    monkeypatch.setattr(sys, "argv", ["xinqiao", "provider"])
+    with pytest.raises(SystemExit) as over:
+        cli.main()
+    assert (over.value.code, "not in a production" in capsys.readouterr().err) == (1, True)
 
 
-ELSEWHERE = [
-    {"client_id": CLIENT},
-    {"request_uri": REQUEST},
-    ON | {"client_id": ""},
-    ON | {"client_id": "a" * 129},
-    ON | {"client_id": "a&redirect_uri=https://evil.example"},
-    ON | {"client_id": "bank\n"},
-    ON | {"client_id": "银行"},
-    ON | {"request_uri": "https://evil.example"},
-    ON | {"request_uri": "//evil.example"},
-    ON | {"request_uri": REQUEST + "\r\nSet-Cookie: a=b"},
-    ON | {"request_uri": REQUEST + "\n"},
-    ON | {"request_uri": "urn:ietf:params:oauth:request_uri:" + "a" * 19},
-    ON | {"request_uri": "urn:ietf:params:oauth:request_uri:" + "a" * 129},
-    {"next": "https://evil.example", "redirect_uri": "https://evil.example", "return_to": "//evil.example"},
+WRONG_REQUESTS = [
+    {"response_type": "token"},
+    {"client_id": "somebody"},
+    {"redirect_uri": "https://evil.example"},
+    {"redirect_uri": f"{world.ISSUER}/sign-in/return/"},
+    {"scope": "profile"},
+    {"state": ""},
+    {"nonce": ""},
+    {"nonce": "n" * 513},
+    {"code_challenge": ""},
+    {"code_challenge_method": "plain"},
 ]
 
 
-@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1-7")
-@pytest.mark.parametrize("carried", ELSEWHERE, ids=str)
-async def test_nothing_else_leads_anywhere(here, carried):
-    await named()
-    page = await here.http.get("/sign-in", params=carried)
-    assert (page.status_code, hidden(page.text), 'action="/sign-in"' in page.text) == (200, {}, True)
-    answer = await enter(here, **carried)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/me")
-    again = await here.http.get("/sign-in", params=carried, headers={"Cookie": cookie_of(answer)})
-    assert again.status_code == 200
+async def test_a_wrong_request_leads_nowhere(there):
+    for changes in WRONG_REQUESTS:
+        for answer in (
+            await there.http.get("/authorize", params=ASKED | changes),
+            await there.enter(**changes),
+        ):
+            assert (answer.status_code, "location" in answer.headers) == (400, False), changes
 
 
-async def test_who_is_signed_in_goes_on_at_once(here):
+async def test_who_may_not_be_asked_or_does_not_want_to_is_sent_back_with_a_no(there):
+    for answer, error in (
+        (await there.http.get("/authorize", params=ASKED | {"prompt": "none"}), "login_required"),
+        (await there.enter(cancel="yes"), "access_denied"),
+    ):
+        back = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        assert back == {"error": error, "state": "s", "iss": there.issuer}
+
+
+async def test_a_code_counts_once_and_for_its_verifier(there):
     await named()
-    cookie = cookie_of(await enter(here))
-    path = sign_in.address(CLIENT, REQUEST)
-    answer = await here.http.get(path, headers={"Cookie": cookie})
-    assert (answer.status_code, answer.headers["location"].split("?")[0]) == (303, "/oauth/authorize")
-    assert "set-cookie" not in answer.headers
-    assert (await here.http.get("/sign-in", headers={"Cookie": cookie})).status_code == 200
-    console = await here.console(StaffRole.AUDITOR)
-    assert (await here.http.get(path, headers={"Cookie": console.cookie})).status_code == 200
-    ended = {"Cookie": "__Host-xinqiao=nothing"}
-    assert (await here.http.get(path, headers=ended)).status_code == 200
+    verifier = "v" * 43
+    challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    now = int(time.time())
+
+    def form(code: str, **changes: object) -> dict[str, str]:
+        said = {"iss": "xinqiao", "sub": "xinqiao", "aud": there.issuer, "iat": now, "exp": now + 60}
+        said |= {"jti": str(uuid4())} | {n: v for n, v in changes.items() if n in said}
+        return {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": ASKED["redirect_uri"],
+            "code_verifier": str(changes.get("code_verifier", verifier)),
+            "client_assertion": ground().keyring.sign("client-authentication+jwt", said),
+        }
+
+    async def code() -> str:
+        location = (await there.enter(code_challenge=challenge)).headers["location"]
+        return dict(parse_qsl(urlsplit(location).query))["code"]
+
+    one = await code()
+    for changes in ({"aud": "x"}, {"iss": "x"}, {"sub": "x"}, {"exp": now - 1}, {"exp": now + 900}):
+        assert (await there.http.post("/token", data=form(one, **changes))).status_code == 401
+    right = form(one)
+    assert (await there.http.post("/token", data=right)).status_code == 200
+    assert (await there.http.post("/token", data=right)).status_code == 401  # nor does the assertion
+    assert (await there.http.post("/token", data=form(one))).status_code == 400
+    wrong = form(await code(), code_verifier="w" * 43)
+    assert (await there.http.post("/token", data=wrong)).status_code == 400
 
 
 FORM = "application/x-www-form-urlencoded"
@@ -283,24 +323,24 @@ ODD = [
 
 
 @pytest.mark.parametrize(("media_type", "content"), ODD, ids=lambda value: str(value)[:40])
-async def test_odd_forms_sign_nobody_in(here, media_type, content):
+async def test_odd_forms_sign_nobody_in(there, media_type, content):
     await named()
-    headers = OURS | ({"Content-Type": media_type} if media_type else {})
-    answer = await here.http.post("/sign-in", content=content, headers=headers)
-    assert answer.status_code in (400, 401, 413)
-    assert "set-cookie" not in answer.headers
-    answer = await here.http.post("/sign-in", content=content, headers=OURS | {"Content-Type": "x"})
-    assert answer.status_code in (400, 401, 413)
+    for kind in (media_type, "x"):
+        headers = there.own | ({"Content-Type": kind} if kind else {})
+        for path in ("/authorize", "/token"):
+            answer = await there.http.post(path, content=content, headers=headers)
+            assert answer.status_code in (400, 401, 413), answer.text
+            assert "location" not in answer.headers
 
 
-@pytest.mark.parametrize(("length", "status"), [(8_000, 401), (9_000, 413)])
-async def test_a_form_has_a_largest_size(here, length, status):
-    answer = await enter(here, password="x" * length)
+@pytest.mark.parametrize(("length", "status"), [(7_000, 401), (9_000, 413)])
+async def test_a_form_has_a_largest_size(there, length, status):
+    answer = await there.enter(password="x" * length)
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize("password", ["x\ud800" * 4, "\ud800" * 300, "\x00" * 9])
-async def test_text_that_is_none_is_a_wrong_password(here, password):
+async def test_text_that_is_none_is_a_wrong_password(there, password):
     await named()
     for name in (NAME, "\ud800", "\x00"):
         with pytest.raises(SignInRefused):
@@ -356,17 +396,18 @@ async def test_the_operator_makes_a_fictional_adult_who_can_sign_in(desk, databa
     assert (person["fictional"], person["born_on"]) == (True, date(1990, 1, 1))
     fact = await owner.fetchrow("select * from compliance_fact where kind = 'development_sign_in_added'")
     assert (fact["person"], fact["principal"]) == (person["id"], "worker:operator")
-    async with world.opened(database, home) as here:
-        assert (await enter(here, password="12345678")).status_code == 303
+    async with world.opened(database, home):
+        assert await passwords.verify(NAME, "12345678") == person["id"]
 
 
 async def test_a_name_that_exists_gets_the_new_password(desk, database, home, owner):
     await desk.add()
     await desk.add(content="另一个密码另一个密码\r\n".encode(), born_on=date(2000, 1, 1))
     assert await owner.fetchval("select count(*) from consent_person") == 1
-    async with world.opened(database, home) as here:
-        assert (await enter(here, password="12345678")).status_code == 401
-        assert (await enter(here, password="另一个密码另一个密码")).status_code == 303
+    async with world.opened(database, home):
+        with pytest.raises(SignInRefused):
+            await passwords.verify(NAME, "12345678")
+        await passwords.verify(NAME, "另一个密码另一个密码")
 
 
 async def test_somebody_who_exists_gets_a_sign_in_by_the_operators_reference(desk, database, home, owner):

@@ -57,6 +57,15 @@ async def test_no_token_is_stored_and_none_from_outside_is_adopted(here, owner):
     assert await owner.fetchval("select token_hash from api_link") == hashlib.sha256(link.encode()).digest()
 
 
+async def test_in_production_links_are_for_staff(database, home):
+    async with world.opened(database, home, installation="production") as here:
+        (person,) = await world.persons(1)
+        with pytest.raises(RuntimeError):
+            await link_for(here, person)
+        console = await here.console(StaffRole.AUDITOR)
+        assert (await console.call("GET", "/compliance")).status_code == 200
+
+
 LOADED_AHEAD = [
     {"Sec-Purpose": "prefetch"},
     {"Sec-Purpose": "prefetch;prerender"},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.identities import certify
 
-from api.settings import SettingUnusable, from_environment
+from api.settings import Provider, SettingUnusable, from_environment
 from compliance.database import AddressUnusable
 from compliance.vocabulary import OFFERED, SENSITIVE, Category, Language
 
@@ -65,6 +65,11 @@ def test_the_log_is_named_after_the_issuer():
         ("XINQIAO_MTLS_ORIGIN", "https://mtls.credit.example/oauth"),
         ("XINQIAO_MTLS_ORIGIN", "https://somebody@mtls.credit.example"),
         ("XINQIAO_MTLS_ORIGIN", "https://"),
+        ("XINQIAO_PROVIDER_ISSUER", "id.example"),
+        ("XINQIAO_PROVIDER_ISSUER", "http://id.example"),
+        ("XINQIAO_PROVIDER_ISSUER", "https://id.example/?a=b"),
+        ("XINQIAO_PROVIDER_ISSUER", "https://id.example/#a"),
+        ("XINQIAO_PROVIDER_ISSUER", "https:///a"),
         ("XINQIAO_DATABASE_URL", URLS["XINQIAO_DATABASE_URL"]),
         ("XINQIAO_DATABASE_OWNER_URL", URLS["XINQIAO_DATABASE_OWNER_URL"]),
     ],
@@ -129,3 +134,32 @@ def test_any_text_is_taken_or_refused(environment):
     except SettingUnusable:
         return
     assert settings.issuer.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]"))
+
+
+def test_the_provider_that_people_sign_in_at_is_named(tmp_path):
+    assert from_environment(HOME).provider is None
+    assert from_environment(HOME | {"XINQIAO_PROVIDER_ISSUER": ""}).provider is None
+    told = {"XINQIAO_PROVIDER_ISSUER": "https://id.example/realms/people/"}
+    assert from_environment(HOME | told).provider == Provider("https://id.example/realms/people/", "xinqiao")
+    (tmp_path / "secret").write_text("x")
+    more = told | {
+        "XINQIAO_PROVIDER_CLIENT_ID": "bridge",
+        "XINQIAO_PROVIDER_SECRET_FILE": str(tmp_path / "secret"),
+        "XINQIAO_PROVIDER_ACR": "high  higher",
+    }
+    wanted = Provider(told["XINQIAO_PROVIDER_ISSUER"], "bridge", tmp_path / "secret", ("high", "higher"))
+    assert from_environment(HOME | more).provider == wanted
+    for wrong in (
+        {"XINQIAO_PROVIDER_SECRET_FILE": str(tmp_path / "none")},
+        {"XINQIAO_PROVIDER_CLIENT_ID": "a\nb"},
+    ):
+        with pytest.raises(SettingUnusable, match=next(iter(wrong))):
+            from_environment(HOME | more | wrong)
+
+
+def test_without_tls_it_is_on_this_machine_and_serves_nobody_real():
+    told = {"XINQIAO_PROVIDER_ISSUER": "http://127.0.0.1:8085"}
+    assert from_environment(HOME | told).provider
+    real = {"XINQIAO_INSTALLATION": "production", "XINQIAO_ISSUER": "https://xinqiao.example"}
+    with pytest.raises(SettingUnusable, match="XINQIAO_PROVIDER_ISSUER"):
+        from_environment(HOME | real | told)

@@ -143,7 +143,7 @@ async def seen(site: Site, me: Browser, lender: PartnerId) -> list[str]:
         "/schema",
     ]
     pages += ["/me/rights", "/me/disputes/new"]
-    return [*pages, "/problems/consent_missing", "/signed-out", "/sign-in"]
+    return [*pages, "/problems/consent_missing", "/signed-out"]
 
 
 @every_language
@@ -186,7 +186,7 @@ async def test_who_is_not_signed_in_gets_a_page_that_says_so(site: Site, path: s
     browser = Browser(site)
     page = await browser.look(path, "zh-CN")
     assert page.status_code == 401
-    assert texts.messages(Language.ZH_CN)["problem.signed_out"] in page.text
+    assert texts.messages(Language.ZH_CN)["problem.not_signed_in"] in page.text
     browser.http.headers["Accept"] = "application/json"
     assert (await browser.look(path)).headers["content-type"] == problems.MEDIA_TYPE
 
@@ -199,33 +199,6 @@ async def test_an_error_is_a_page_where_pages_are(site: Site, path: str, status:
     assert page.status_code == status
     kind = page.headers["content-type"]
     assert kind == (problems.MEDIA_TYPE if path.startswith("/v1") else "text/html; charset=utf-8")
-
-
-@every_language
-@pytest.mark.spec("WCAG 2.2", "3.3.1")
-@pytest.mark.spec("WCAG 2.2", "3.3.2")
-@pytest.mark.spec("WCAG 2.2", "1.3.5")
-async def test_a_name_and_a_password_are_asked_for_in_words(site: Site, language: Language) -> None:
-    said, browser = texts.messages(language), Browser(site)
-    await browser.look("/sign-in", language)
-    assert (said["sign_in.development"] in browser.text, said["sign_in.wrong"] in browser.text) == (
-        True,
-        False,
-    )
-    fields = {"name": "username", "password": "current-password"}
-    for name, purpose in fields.items():
-        label = said["sign_in." + name]
-        assert f'<label for="{name}">{label}</label>' in browser.page.text
-        assert re.search(
-            rf'<input id="{name}" name="{name}"[^>]* autocomplete="{purpose}"', browser.page.text
-        )
-    assert "aria-invalid" not in browser.page.text
-    browser.http.cookies.set("language", language)
-    page = await browser.send("/sign-in", name="nobody", password="wrong password")
-    assert page.status_code == 401
-    assert f'<p id="wrong" role="alert">{said["sign_in.wrong"]}</p>' in page.text
-    assert page.text.count('aria-invalid="true" aria-describedby="wrong"') == len(fields)
-    assert "wrong password" not in page.text
 
 
 async def test_signing_out_ends_the_session(me: Browser) -> None:

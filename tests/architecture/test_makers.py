@@ -48,7 +48,14 @@ CALLERS = {
         "api/worker.py",
         "partners/delivery.py",
     },
-    "open_view": {"api/access.py", "api/demo/world.py", "api/v1/health.py", "api/v1/log.py"},
+    "open_view": {
+        "api/access.py",
+        "api/demo/provider.py",
+        "api/demo/world.py",
+        "api/sessions.py",
+        "api/v1/health.py",
+        "api/v1/log.py",
+    },
     "record_refusal": {"api/access.py", "compliance/act.py"},
     # Keys of people, and their deletion.
     "erase": {"consent/deletion.py"},

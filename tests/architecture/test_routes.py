@@ -41,6 +41,7 @@ def test_what_anybody_may_call_is_listed():
         "GET /schema/openapi.yaml",
         "GET /schema/{path:str}",
         "GET /sign-in",
+        "GET /sign-in/return",
         "GET /sign-in/{link:str}",
         "GET /signed-out",
         "GET /static/{file_path:path}",
@@ -53,7 +54,6 @@ def test_what_anybody_may_call_is_listed():
         "POST /oauth/par",
         "POST /oauth/revoke",
         "POST /oauth/token",
-        "POST /sign-in",
         "POST /sign-in/{link:str}",
         "POST /sign-out",
     }

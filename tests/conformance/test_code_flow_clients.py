@@ -36,6 +36,8 @@ NAME, PASSWORD = "li", "a long password"
 PARTNER, SCOPES = "alpha", "scores grants log"
 SUBJECT = "CN=bank-a.example,O=甲银行,C=CN"
 DETAIL = {"type": "xinqiao_consent", "purpose": "credit_assessment", "categories": sorted(ALL)}
+BUILT_IN = {"XINQIAO_PROVIDER_ISSUER": ""}
+"""People sign in at the provider of development, which is started beside the server."""
 OUTSIDE = "127.0.0.2"
 """An address of this machine that is not the proxy's."""
 
@@ -65,12 +67,12 @@ class Window:
         page = self.page
         await page.goto(address)
         await page.locator("a").click()
-        await page.wait_for_url(re.compile("/sign-in|/ask/"))
+        await page.wait_for_url(re.compile("/authorize|/ask/"))
         if await page.locator("#password").count():
             self.seen.append("signed in")
             await page.fill("#name", NAME)
             await page.fill("#password", PASSWORD)
-            await page.locator("main form button").click()
+            await page.locator("main form button").first.click()
         await page.wait_for_url("**/ask/*")
         for category in sorted(ALL):
             await page.check(f"#category-{category}")
@@ -216,8 +218,8 @@ async def served(
 @pytest.mark.spec("RFC 9701", "5")
 async def test_a_client_with_a_key_goes_the_whole_way(database, home, folder, tmp_path):
     """With each kind of key."""
-    port, back = live.free_ports(), bank_address()
-    async with served(database, home, port, f"http://127.0.0.1:{port}") as service:
+    port, back = live.free_ports(6), bank_address()
+    async with served(database, home, port, f"http://127.0.0.1:{port}", **BUILT_IN) as service:
         clients = []
         for alg in ("ES256", "PS256", "Ed25519"):
             client = OAuthClient(f"bank-{alg.lower()}", service.place.issuer, alg)
@@ -253,9 +255,9 @@ async def test_a_client_with_a_certificate_goes_the_whole_way(database, home, fo
     """One that an authority vouches for, and one that was registered itself; behind the proxy that operators run."""
     authority = certify("CN=Clients,O=Authority", authority=True)
     issued, own = certify(SUBJECT, authority), certify("CN=bank-b.example")
-    port, back, client_ca = live.free_ports(), bank_address(), tmp_path / "client-ca.pem"
+    port, back, client_ca = live.free_ports(6), bank_address(), tmp_path / "client-ca.pem"
     client_ca.write_bytes(authority.certificate_pem)
-    settings = {"XINQIAO_TRUSTED_PROXIES": "127.0.0.1", "XINQIAO_CLIENT_CA": str(client_ca)}
+    settings = BUILT_IN | {"XINQIAO_TRUSTED_PROXIES": "127.0.0.1", "XINQIAO_CLIENT_CA": str(client_ca)}
     with proxy.proxied(port, client_ca, tmp_path) as front:
         settings["XINQIAO_MTLS_ORIGIN"] = front.clients
         async with served(database, home, port, front.people, **settings) as service:

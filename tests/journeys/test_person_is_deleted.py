@@ -151,6 +151,19 @@ async def test_without_the_tick_nothing_is_deleted(here: Any, owner: Any) -> Non
     )
 
 
+async def test_a_stolen_session_deletes_and_copies_nothing(here: Any, owner: Any) -> None:
+    """Both need a sign-in of the last five minutes, and say so before anything else."""
+    planted = await seeds.planted(here)
+    await owner.execute("update api_session set signed_in_at = now() - interval '6 minutes'")
+    refused = await planted.browser.call("POST", "/v1/me/deletion", MEANT)
+    assert told(refused, 403)["code"] == "sign_in_again"
+    assert told(await planted.browser.call("GET", "/v1/me/copy"), 403)["code"] == "sign_in_again"
+    for path in ("/me/delete", "/me/data/copy/json"):
+        sent = await planted.browser.send_form(path, understood="yes")
+        assert sent.status_code == 403
+    assert told(await planted.browser.call("GET", "/v1/me/grants"), 200)["items"]
+
+
 async def test_every_session_ends_and_a_second_deletion_finds_nobody(here: Any) -> None:
     planted = await seeds.planted(here)
     phone = await here.browser(planted.person)

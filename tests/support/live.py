@@ -27,6 +27,8 @@ WAIT_SECONDS = 30.0
 STOP_SECONDS = 20.0
 PORTS = range(20_000, 32_000)
 """Below the ports that the kernel gives to outgoing connections."""
+NOBODY = "http://127.0.0.1:9"
+"""A provider that is not there: where nobody signs in at one, none need be started beside the server."""
 OUTSIDE = ("XINQIAO_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
 
@@ -53,7 +55,7 @@ class Installation:
             XINQIAO_ISSUER=self.issuer,
             XINQIAO_DATABASE_URL=_url(self.database, self.database.user, self.database.password),
             XINQIAO_DATABASE_OWNER_URL=_url(self.database, owner, password),
-            **self.more,
+            **{"XINQIAO_PROVIDER_ISSUER": NOBODY, **self.more},
         )
 
     async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

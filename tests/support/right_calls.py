@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from joserfc.jwk import ECKey
-from support import code_flow, identities, oauth_app, world
+from support import code_flow, identities, oauth_app, provider, world
 from support.code_flow import BACK, NOTICE, Flow
 from support.fuzz import Draft
 from support.identities import Identity
 from support.oauth_client import ASSERTION_TYPE
+from support.provider import Liar, Visitor
 from support.world import ALL, ISSUER, STORY, World
 
-from api import passwords, sessions
+from api import sessions
 from api.oauth import clients
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.database import Database
+from consent import people
 
 FORM = "application/x-www-form-urlencoded"
-NAME, PASSWORD = "li", "correct horse battery"
 LASTS_SECONDS = {"request_uri": 400, "code": 40, "tokens": 200, "own token": 200, "asked": 400, "link": 2_000}
 """How long before it is made anew."""
 
@@ -30,8 +31,9 @@ LASTS_SECONDS = {"request_uri": 400, "code": 40, "tokens": 200, "own token": 200
 class Site:
     """The whole application, one client with a key, one with a certificate, and what both hold at the moment."""
 
-    def __init__(self, here: World, flow: Flow, certificate: Identity, certified: str) -> None:
+    def __init__(self, here: World, flow: Flow, liar: Liar, certificate: Identity, certified: str) -> None:
         self.here, self.flow, self.certificate, self.certified = here, flow, certificate, certified
+        self.liar, self.reference = liar, ""
         self.who = "assertion"
         self.kept: dict[str, tuple[Any, float]] = {}
 
@@ -146,15 +148,18 @@ async def answer(site: Site) -> Draft:
     return draft
 
 
-async def sign_in_form(site: Site) -> Draft:
+async def set_out(site: Site) -> Draft:
     request_uri, flow = await site.have("request_uri")
     return site.page("GET", "/sign-in").put(client_id=flow.oauth.client_id, request_uri=request_uri)
 
 
-async def sign_in(site: Site) -> Draft:
-    request_uri, flow = await site.have("request_uri")
-    draft = site.page("POST", "/sign-in").put(name=NAME, password=PASSWORD)
-    return draft.put(client_id=flow.oauth.client_id, request_uri=request_uri)
+async def come_back(site: Site) -> Draft:
+    """From the provider; each time from another sign-in, because also a wrong answer spends it."""
+    visitor, liar = Visitor(site.here), site.liar
+    asked = await visitor.leave()
+    liar.token = liar.signed(liar.claims(asked["nonce"], site.reference))
+    draft = site.page("GET", "/sign-in/return").put(state=asked["state"], code="a-code", iss=liar.issuer)
+    return draft if site.who == "nobody" else draft.head(Cookie=visitor.headers["Cookie"])
 
 
 async def link(site: Site) -> Draft:
@@ -196,8 +201,8 @@ TARGETS = {
     "authorize": Target(authorize),
     "ask": Target(ask),
     "answer": Target(answer, spends="asked"),
-    "sign-in form": Target(sign_in_form),
-    "sign in": Target(sign_in),
+    "set out to sign in": Target(set_out),
+    "come back from signing in": Target(come_back),
     "link": Target(link, spends="link"),
     "link, asked": Target(link_asked, spends="link"),
     "server metadata": Target(metadata),
@@ -210,12 +215,13 @@ TARGETS = {
 async def opened(database: Database, home: Path) -> AsyncIterator[Site]:
     """An installation without limits to how often is called, behind a proxy that shows certificates."""
     unlimited = {"client_calls_per_minute": 10**9, "grant_calls_per_minute": 10**9}
-    async with world.opened(database, home, trusted_proxies=frozenset({"127.0.0.1"}), **unlimited) as here:
+    proxies = frozenset({"127.0.0.1"})
+    async with provider.lying(database, home, trusted_proxies=proxies, **unlimited) as (here, liar):
         flow = await code_flow.begin(here)
-        kept = await passwords.stretch(PASSWORD)
-        async with open_act(STORY, None) as act:
-            await passwords.keep(act, NAME, flow.person.user, kept)
-        yield Site(here, flow, *await _certified(flow))
+        site = Site(here, flow, liar, *await _certified(flow))
+        async with open_view(STORY) as view:
+            site.reference = await people.reference_of(view, flow.person.user)
+        yield site
 
 
 async def _certified(flow: Flow) -> tuple[Identity, str]:

@@ -1,5 +1,6 @@
 """Assertions and proofs count once; who presents one a second time is refused. The same look tells how a call stands."""
 
+from datetime import datetime
 from functools import cache
 
 from api.oauth.attempt import Attempt, Standing
@@ -9,6 +10,7 @@ from compliance.act import open_upkeep, upkeep_statement
 from compliance.vocabulary import PartnerId, Purpose
 
 ADMIT = "select * from api_admit($1, $2, $3::bytea[], $4::timestamptz[], $5, $6)"
+SPEND = "insert into api_spent (key, expires_at) values ($1, $2) on conflict do nothing returning key"
 # The margin is for servers whose clocks differ.
 FORGET = "delete from api_spent where expires_at < clock_timestamp() - interval '1 minute'"
 FORGET_CALLS = "delete from api_rate where minute < clock_timestamp() - interval '1 hour'"
@@ -57,6 +59,12 @@ async def spend(attempt: Attempt) -> None:
 @cache
 def _purposes(names: tuple[str, ...]) -> frozenset[Purpose]:
     return frozenset(Purpose(name) for name in names)
+
+
+async def spend_one(key: bytes, until: datetime) -> bool:
+    """Spend an id that is not part of a call; whether it was there to be spent."""
+    async with open_upkeep() as upkeep:
+        return bool(await upkeep.db.execute_query_dict(SPEND, [key, until]))
 
 
 async def forget() -> None:
