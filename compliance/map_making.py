@@ -68,7 +68,7 @@ where day = $1 and index >= $2 and index <= $3 order by index
 """
 READY = """
 select day, size, tops, people + padded as entries from compliance_person_map
-where fact is null and tops is not null order by day limit 1 for update
+where fact is null and tops is not null order by day limit 1
 """
 PUBLISHED = "update compliance_person_map set fact = $2, payload = $3, salt = $4 where day = $1"
 

@@ -3,13 +3,15 @@
 from datetime import date
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compliance import completeness
+from compliance import completeness, facts, log
 from compliance import people_map as c
+from compliance.canonical import canonical
 from compliance.completeness import Incomplete
-from compliance.log import NoteRefused
+from compliance.log import LogKey, NoteRefused
 from compliance.people_map import EMPTY, Entry
 
 DAY = date(2026, 11, 28)
@@ -123,3 +125,75 @@ def test_a_file_that_is_none_is_refused(file):
 def test_a_way_that_is_too_long_is_refused():
     with pytest.raises(NoteRefused):
         c.root_from(bytes(32), EMPTY, [EMPTY] * 257)
+
+
+# An operator that lies, and signs what it says
+
+
+KEY = c.map_key(bytes(32))
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+LOG = LogKey("log.test.example", SIGNER.public_key().public_bytes_raw())
+SALT = bytes(32)
+
+
+def own_leaf(number: int) -> bytes:
+    return canonical(
+        {"kind": "counted", "person_seq_commitment": facts.commit_to(str(number).encode(), SALT).hex()}
+    )
+
+
+def told(
+    numbers: list[int], *, count: int, head: int, size: int, absent: bool = False
+) -> completeness.PersonProof:
+    """A log with one leaf for each number of the person, and a map that says what the operator likes."""
+    leaves = [own_leaf(number) for number in numbers]
+    entry = c.entry_of(KEY, DAY, count, log.leaf_hash(own_leaf(head)))
+    said = completeness.Published(DAY, c.root([c.subtree([entry], 0)]), size, 1)
+    payload = canonical({"what": said.as_fact()})
+    commitment = facts.commit_to(payload, SALT).hex()
+    leaves.append(canonical({"kind": completeness.MAP_KIND, "commitment": commitment}))
+    tiles = log.append(lambda level, index: b"", 0, [log.leaf_hash(leaf) for leaf in leaves])
+
+    def tile(level: int, index: int) -> bytes:
+        return tiles[level, index]
+
+    checkpoint = log.Checkpoint(LOG.name, len(leaves), log.root(tile, len(leaves)))
+    places = [
+        completeness.Place(n, leaf, tuple(log.inclusion(tile, n, len(leaves))))
+        for n, leaf in enumerate(leaves)
+    ]
+    counted = completeness.CountProof(
+        key=KEY,
+        count=0 if absent else count,
+        head=None if absent else log.leaf_hash(own_leaf(head)),
+        map=completeness.MapFact(payload, SALT, places[-1]),
+        path=(),
+        other=entry if absent else None,
+        checkpoint=log.sign(checkpoint, SIGNER),
+    )
+    shown = sorted(zip(numbers, places, strict=False), key=lambda pair: pair[0])
+    entries = () if absent else tuple(completeness.OwnEntry("", SALT, place) for _, place in shown)
+    return completeness.PersonProof(completeness.FORMAT, counted, entries)
+
+
+def test_an_honest_operator_is_believed():
+    honest = told([1, 2, 3], count=3, head=3, size=3)
+    assert completeness.check_all(honest, LOG) == completeness.Counted(DAY, 3, 3)
+
+
+LIES = {
+    "fewer entries than were counted": (told([1, 2], count=3, head=2, size=2), "2 are here"),
+    "another head": (told([1, 2, 3], count=3, head=2, size=3), "counted last"),
+    "numbers out of order": (told([2, 1, 3], count=3, head=3, size=3), "does not stand where"),
+    "an entry behind what the map covers": (told([1, 2, 3], count=3, head=3, size=2), "does not stand where"),
+    "a map of what came after it": (told([1, 2, 3], count=3, head=3, size=4), "its own fact"),
+    "a number left out": (told([1, 3], count=2, head=3, size=2), "is not entry 2"),
+    "a number twice": (told([1, 1], count=2, head=1, size=2), "is not entry 2"),
+    "nobody, by their own entry": (told([1], count=1, head=1, size=1, absent=True), "comes with"),
+}
+
+
+@pytest.mark.parametrize(("proof", "why"), LIES.values(), ids=LIES)
+def test_a_lie_is_refused_though_it_is_signed(proof, why):
+    with pytest.raises(Incomplete, match=why):
+        completeness.check_all(proof, LOG)

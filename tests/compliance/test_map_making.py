@@ -432,6 +432,26 @@ async def test_a_person_cut_out_whole_is_found(ground, owner, ann):
         )
 
 
+async def test_an_older_deletion_hides_nobody(ground, owner):
+    gone, bob = await people(ground, 2)
+    await record(gone)
+    await record(bob)
+    await sign()
+    await ground.key_store.erase(gone)
+    await map_made()
+    await cut(owner, bob)
+    assert len(named(await verified(ground), Damage.PERSON_INCOMPLETE)) == 1
+
+
+async def test_a_list_that_lacks_what_the_log_holds_is_said_to_fail(owner, ann):
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute(
+        "delete from compliance_fact where seq = (select min(seq) from compliance_fact where person = $1)",
+        ann,
+    )
+    assert (await look(ann)) == own_count.OwnCount("failed", 4, 4, (await look(ann)).until)
+
+
 async def test_an_entry_left_out_of_the_map_is_found(ground, owner, ann):
     """The operator itself leaves a person out, or counts too little, and tells the log that root."""
     await ready(days=1)

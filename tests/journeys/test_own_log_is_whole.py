@@ -88,6 +88,6 @@ async def test_a_cut_entry_is_said_in_both_languages_and_staff_see_it(site, owne
     assert (await me.look("/v1/me/log/completeness")).json()["state"] == "failed"
     officer = await site.staff(StaffRole.COMPLIANCE_OFFICER)
     await officer.look("/compliance?kind=own_log_incomplete")
-    assert officer.text.count("A person's list did not agree with the signed count") >= len(told) + 1
+    assert officer.text.count("A list of entries did not agree with the signed count") >= len(told) + 1
     assert str(person.user) not in officer.page.text
     assert ids.public("usr", person.user) not in officer.page.text
