@@ -11,7 +11,7 @@ from api.oauth import authorizations
 from api.oauth.checks import single_use
 from api.settings import Settings
 from compliance import map_making, sequencer
-from compliance.act import open_act, open_upkeep
+from compliance.act import Act, Upkeep, open_act, open_upkeep
 from compliance.map_making import Stage
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
@@ -24,14 +24,12 @@ IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
 PURGE_EVERY_SECONDS = 60.0
 EXPIRY_EVERY_SECONDS = 5.0
-EXPIRED_AT_ONCE = 100
 OVERDUE_EVERY_SECONDS = 60.0
-OVERDUE_AT_ONCE = 100
 DELETIONS_EVERY_SECONDS = 2.0
-DELETIONS_AT_ONCE = 20
 CAPSULES_EVERY_SECONDS = 3_600.0
 MAP_EVERY_SECONDS = 60.0
 DELIVERIES_AT_ONCE = 10
+DONE_AT_ONCE = 100
 LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
 
 
@@ -132,54 +130,38 @@ async def make_next_list(entries_min: int) -> bool:
 
 async def end_expired() -> bool:
     """Take back what rests on grants whose period is over."""
-    async with open_upkeep(CLERK) as upkeep:
-        overdue = await grants.any_expired(upkeep)
-    if not overdue:
-        return False
-    async with open_act(CLERK, None) as act:
-        return await grants.end_expired(act, EXPIRED_AT_ONCE) > 0
+    return await _clerk(grants.any_expired, grants.end_expired)
 
 
 async def finish_deletions() -> bool:
     """Do what deletions of people leave to be done: keys, sign-ins, pseudonyms."""
-    async with open_upkeep(CLERK) as upkeep:
-        waiting = await deletion.any_unfinished(upkeep)
-    if not waiting:
-        return False
-    async with open_act(CLERK, None) as act:
-        return await deletion.finish(act, DELETIONS_AT_ONCE) > 0
+    return await _clerk(deletion.any_unfinished, deletion.finish)
 
 
 async def destroy_capsules() -> bool:
     """Destroy evidence whose time is over."""
-    async with open_upkeep(CLERK) as upkeep:
-        due = await capsules.any_due(upkeep)
-    if not due:
-        return False
-    async with open_act(CLERK, None) as act:
-        return await capsules.destroy_due(act) > 0
+    return await _clerk(capsules.any_due, capsules.destroy_due)
 
 
 async def escalate_overdue() -> bool:
     """Record which recipients did not confirm or delete in time."""
-    async with open_upkeep(CLERK) as upkeep:
-        overdue = await effects.any_overdue(upkeep)
-    if not overdue:
-        return False
-    async with open_act(CLERK, None) as act:
-        return await effects.escalate_overdue(act, OVERDUE_AT_ONCE) > 0
+    return await _clerk(effects.any_overdue, effects.escalate_overdue)
 
 
 async def note_late_answers() -> bool:
     """Record which disputes and reviews staff did not answer in time."""
-    more = False
-    for late in (disputes, reviews):
-        async with open_upkeep(CLERK) as upkeep:
-            overdue = await late.any_overdue(upkeep)
-        if overdue:
-            async with open_act(CLERK, None) as act:
-                more |= await late.note_overdue(act, OVERDUE_AT_ONCE) > 0
-    return more
+    late = [await _clerk(each.any_overdue, each.note_overdue) for each in (disputes, reviews)]
+    return any(late)
+
+
+async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, int], Awaitable[int]]) -> bool:
+    """Do some of what waits, in one act, if anything does: an act must have something to record."""
+    async with open_upkeep(CLERK) as upkeep:
+        waiting = await look(upkeep)
+    if not waiting:
+        return False
+    async with open_act(CLERK, None) as act:
+        return await do(act, DONE_AT_ONCE) > 0
 
 
 async def purge() -> bool:

@@ -28,6 +28,10 @@ PARTS_MAX = 1_000
 RECEIPTS = """
 select distinct on (grant_id) signed from consent_receipt where user_id = $1 order by grant_id, issued_at desc
 """
+DESTROY = """
+delete from consent_capsule
+where id in (select distinct id from consent_capsule where keep_until <= $1 order by id limit $2) returning id
+"""
 DONE_UNDER_A_CONSENT = """
 select id, person, sealed, seq from compliance_fact
 where person = $1 and grant_id is not null and kind <> 'refused' and seq > $2 order by seq limit $3
@@ -115,12 +119,10 @@ async def any_due(upkeep: Upkeep) -> bool:
     )
 
 
-async def destroy_due(act: Act) -> int:
+async def destroy_due(act: Act, limit: int) -> int:
     """Destroy the capsules whose time is over; returns how many. Records `capsules_destroyed`."""
     today = act.now.astimezone(BUSINESS_ZONE).date()
-    rows = await act.db.execute_query_dict(
-        "delete from consent_capsule where keep_until <= $1 returning id", [today]
-    )
+    rows = await act.db.execute_query_dict(DESTROY, [today, limit])
     gone = {row["id"] for row in rows}
     act.record("capsules_destroyed", {"capsules": sorted(ids.public("cap", capsule) for capsule in gone)})
     return len(gone)

@@ -222,7 +222,7 @@ async def test_a_capsule_is_destroyed_when_its_time_is_over(owner):
     async with open_upkeep(CLERK) as upkeep:
         assert await capsules.any_due(upkeep)
     async with open_act(CLERK, None) as act:
-        assert await capsules.destroy_due(act) == 1
+        assert await capsules.destroy_due(act, 10) == 1
     with pytest.raises(NotFound):
         async with open_act(CLERK, None) as act:
             await capsules.hand_over(act, made.capsule.id, "court order 1")
