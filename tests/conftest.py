@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ SERVER = pytest.StashKey[Database]()
 STACK = pytest.StashKey[ExitStack]()
 ORIGIN = "log.test.example"
 TEMPLATE = "xinqiao_template"
+NEEDS_BROWSER = re.compile(r"^from (playwright|support\.browsing)\b", re.MULTILINE)
 numbers = count(1)
 
 
@@ -39,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if stack := config.stash.get(STACK, None):
         stack.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where tests that need a browser are left out, their files are not even read: what drives it is not installed."""
+    left_out = "not browser" in str(config.option.markexpr) and collection_path.suffix == ".py"
+    return True if left_out and NEEDS_BROWSER.search(collection_path.read_text("utf-8")) else None
 
 
 def _external() -> Database | None:
