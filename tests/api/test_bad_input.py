@@ -3,9 +3,11 @@
 Whatever comes: no 5xx, a problem document (or the shape of OAuth, or a page), no internals, no echo.
 """
 
+import asyncio
 import copy
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from support import routes, seeds, world
 from support.routes import Route
 from support.seeds import Seeds
 from support.world import Browser
+
+from compliance.database import Database
 
 CANARY = "canaryB7f3"
 INTERNALS = re.compile(
@@ -115,10 +119,29 @@ FIELDS = sorted(
 """Every field of every form."""
 
 
+@pytest.fixture(scope="module")
+def sown(filled, tmp_path_factory) -> tuple[Seeds, Path]:
+    """One of everything, planted once; its bed is what each test gets a copy of."""
+    bed = tmp_path_factory.mktemp("bed")
+
+    async def sow() -> Seeds:
+        async with world.opened(filled, bed) as here:
+            return await seeds.planted(here)
+
+    return asyncio.run(sow()), bed
+
+
+@pytest.fixture(scope="module")
+def template(filled, sown) -> Database:
+    return filled
+
+
 @pytest.fixture
-async def planted(database, home) -> Any:
+async def planted(database, sown, tmp_path) -> Any:
+    first, bed = sown
+    home = Path(shutil.copytree(bed, tmp_path / "home"))
     async with world.opened(database, home) as here:
-        yield await seeds.planted(here)
+        yield first.at(here)
 
 
 def check(route: Route | None, answer: httpx2.Response, *, sent: object = "") -> None:
