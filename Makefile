@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
 
-.PHONY: help setup demo test check bench fuzz clean lock openapi browser
+.PHONY: help setup demo test check bench fuzz simulate clean lock openapi browser
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -50,6 +50,9 @@ bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
 
 fuzz: $(VENV)/.run $(VENV)/.test ## Send the authorization server what is almost right (REQUESTS=50000)
 	FUZZ_REQUESTS=$(or $(REQUESTS),50000) $(PY) -m pytest -q --show-capture=no tests/api/test_oauth_fuzz.py $(ARGS)
+
+simulate: $(VENV)/.run $(VENV)/.test ## Live random lives of consents against the model (LIVES=10000)
+	LIVES=$(or $(LIVES),10000) $(PY) -m pytest -q --show-capture=no tests/simulation/test_random_consents.py $(ARGS)
 
 openapi: $(VENV)/.run ## Regenerate openapi/v1.yaml
 	$(VENV)/bin/xinqiao openapi

@@ -52,6 +52,7 @@ async def ask(act: Act, grant: GrantId, period_days: int) -> GrantRow:
     The new end is counted from the day of the yes. The request lapses after seven days. Refused: a second one while
     one waits (`AlreadyAsked`), one within 90 days of a no to it (`AskedTooSoon`), one after the notice has changed.
     """
+    grants.refuse_other_than_partner(act)
     row = await _held(act, grant)
     user = grants.user_of(row)
     permits.refuse_unregistered(act, Purpose(row.purpose))

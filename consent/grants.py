@@ -299,7 +299,7 @@ async def _supersede(act: Act, row: GrantRow, user: UserId) -> None:
         state__in=LIVE,
     )
     for old in await live.using_db(act.db).select_for_update():
-        await _end(act, old, Step.SUPERSEDE)
+        await _end(act, old, _ending(old, Step.SUPERSEDE, act.now))
 
 
 def _refuse_lapsed(row: GrantRow, now: datetime) -> None:
@@ -398,6 +398,7 @@ async def relinquish(act: Act, grant: GrantId) -> GrantRow:
 
     Records `grant_relinquished`. Takes the same lock as a withdrawal, for the same reason.
     """
+    refuse_other_than_partner(act)
     row = await held(act, grant)
     await act.tick()
     user = user_of(row)
@@ -551,6 +552,12 @@ def acting_person(act: Act) -> Person:
     if not isinstance(act.principal, Person):
         raise NotFound
     return act.principal
+
+
+def refuse_other_than_partner(act: Act) -> None:
+    """What only a recipient does, or the bureau that relays, nobody does in their name: neither person nor staff."""
+    if not isinstance(act.principal, PartnerClient):
+        raise NotFound
 
 
 def evidence_of(person: Person) -> dict[str, str]:

@@ -3,20 +3,25 @@
 Whatever comes: no 5xx, a problem document (or the shape of OAuth, or a page), no internals, no echo.
 """
 
+import asyncio
 import copy
 import json
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 from support import routes, seeds, world
 from support.routes import Route
 from support.seeds import Seeds
 from support.world import Browser
+
+from compliance.database import Database
 
 CANARY = "canaryB7f3"
 INTERNALS = re.compile(
@@ -120,10 +125,39 @@ ENDS_SESSIONS = {"POST /v1/me/deletion"}
 """What can be done once: afterwards nobody is signed in."""
 
 
+@pytest.fixture(scope="module")
+def sown(filled, tmp_path_factory) -> tuple[Seeds, Path]:
+    """One of everything, planted once; its bed is what each test gets a copy of."""
+    bed = tmp_path_factory.mktemp("bed")
+
+    async def sow() -> Seeds:
+        async with world.opened(filled, bed) as here:
+            return await seeds.planted(here)
+
+    return asyncio.run(sow()), bed
+
+
+@pytest.fixture(scope="module")
+def template(filled, sown) -> Database:
+    return filled
+
+
 @pytest.fixture
-async def planted(database, home) -> Any:
+async def person_key(database, sown) -> AsyncIterator[None]:
+    """The key store is one for all tests: who was deleted in a copy of the world is whole again in the next."""
+    store = await asyncpg.connect(**database.as_owner(database.key_store_name))
+    key = await store.fetchrow("select * from person_key where person = $1", sown[0].person.user)
+    yield
+    await store.execute("insert into person_key values ($1, $2, $3) on conflict do nothing", *key)
+    await store.close()
+
+
+@pytest.fixture
+async def planted(database, sown, person_key, tmp_path) -> Any:
+    first, bed = sown
+    home = Path(shutil.copytree(bed, tmp_path / "home"))
     async with world.opened(database, home) as here:
-        yield await seeds.planted(here)
+        yield first.at(here)
 
 
 def check(route: Route | None, answer: httpx2.Response, *, sent: object = "") -> None:

@@ -17,8 +17,10 @@ from support import live, world
 from support.oauth_app import a_client
 from support.world import ALL, told
 
-from compliance.act import open_act
-from compliance.vocabulary import Worker
+from compliance import keys
+from compliance.act import open_act, open_view
+from compliance.vocabulary import GrantId, Language, Worker
+from consent import extensions, receipts
 
 CLIENT = Path(__file__).parent / "client"
 ALGORITHMS = ("ES256", "PS256", "Ed25519")
@@ -47,26 +49,23 @@ async def done(folder: Path, *command: str) -> str:
     return out.decode()
 
 
+@pytest.fixture
+async def folder(tmp_path) -> Path:
+    """The outside programs with their libraries."""
+    made = Path(shutil.copytree(CLIENT, tmp_path / "client"))
+    options = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+    await done(made, "npm", "install", *options)
+    return made
+
+
 @pytest.mark.npm
 @pytest.mark.spec("RFC 8414", "3")
 @pytest.mark.spec("RFC 6749", "4.4")
 @pytest.mark.spec("RFC 7523", "2.2")
 @pytest.mark.spec("RFC 9449", "5")
 @pytest.mark.spec("RFC 9449", "7.1")
-async def test_public_oauth_libraries_get_a_score(database, home, tmp_path):
+async def test_public_oauth_libraries_get_a_score(database, home, folder):
     """Discovery, `private_key_jwt`, DPoP and the call, with each kind of key, through two libraries."""
-    folder = tmp_path / "client"
-    shutil.copytree(CLIENT, folder)
-    await done(
-        folder,
-        "npm",
-        "install",
-        "--no-package-lock",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--silent",
-    )
     port = live.free_ports()
     async with (
         live.installation(database, home, f"http://127.0.0.1:{port}") as place,
@@ -108,6 +107,39 @@ async def test_public_oauth_libraries_get_a_score(database, home, tmp_path):
         assert answer["token_type"].lower() == "dpop"
         assert answer["body"]["coverage"]["used"] == sorted(ALL)
     assert len({answer["body"]["id"] for answer in answers}) == len(answers)
+
+
+@pytest.mark.npm
+@pytest.mark.spec("RFC 7515", "5.2")
+async def test_a_public_jose_library_verifies_every_receipt(database, home, folder, monkeypatch):
+    """Of a yes, an extension and an end, before and after rotations; no byte of any can be another one."""
+    monkeypatch.setattr(keys, "LOOK_EVERY_SECONDS", 0)
+    async with world.opened(database, home) as here:
+        bank = await world.a_bank()
+        (person,) = await world.persons(1)
+        row, given = await world.said_yes(person, await world.asked(bank))
+        keys.rotate(home / "keys", at_once=True)
+        async with open_act(person, None) as act:
+            _, extended = await extensions.agree(act, GrantId(row.id), Language.EN, period_days=60)
+        keys.rotate(home / "keys", at_once=True)
+        await world.withdrawn(person, row.id)
+        async with open_view(person) as view:
+            ended = (await receipts.newest(view, GrantId(row.id))).signed
+        jwks = told(await here.http.get("/.well-known/jwks.json"), 200)
+        origin = here.settings.origin
+    said = {"jwks": jwks, "issuer": origin, "type": receipts.TYPE, "receipts": [given, extended, ended]}
+    (folder / "receipts.json").write_text(json.dumps(said))
+    lines = (await done(folder, "node", "verify.mjs", "receipts.json")).splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [answer["events"][-1] for answer in answers] == [
+        "consent_given",
+        "consent_extended",
+        "consent_withdrawn",
+    ]
+    assert len({answer["kid"] for answer in answers}) == len(answers)
+    for answer, signed in zip(answers, said["receipts"], strict=True):
+        assert answer["changed"] == sum(len(part) * 3 // 4 for part in signed.split("."))
+        assert answer["accepted"] == []
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
-from support import lending, small_models, world
+from support import lending, world
 from support.world import ALL, LISTING, SCORING
 
 from compliance import sequencer
@@ -112,7 +112,7 @@ class Life:
             await refused(attempt, ConsentPaused)
         elif not allowed[1] & wanted:
             await refused(attempt, CategoryNotGranted)
-        elif not answerable(person, allowed[1] & wanted):
+        elif not world.answerable(person, allowed[1] & wanted):
             await refused(attempt, InsufficientEvidence)
         else:
             row = await attempt
@@ -140,7 +140,9 @@ class Life:
         may_be = {
             self.people[p].user: grant
             for (p, b, purpose), (grant, chosen) in self.expected.live.items()
-            if (b, purpose) == (bank, LISTING) and grant not in self.expected.paused and answerable(p, chosen)
+            if (b, purpose) == (bank, LISTING)
+            and grant not in self.expected.paused
+            and world.answerable(p, chosen)
         }
         asked = await world.list_wanted(self.banks[bank])
         made = await world.list_made(entries_min=1)
@@ -246,17 +248,6 @@ class Life:
             r["id"]: r["grant_id"] for r in await self.owner.fetch("select id, grant_id from scoring_score")
         }
         assert kept == self.expected.scored
-
-
-def answerable(person: int, shared: frozenset[Category]) -> bool:
-    """Whether the model, asked directly, has an answer."""
-    matrix, _ = small_models.people()
-    row = world.rich_rows()[person]
-    try:
-        small_models.loaded().evaluate(matrix.values[row], small_models.evidence(matrix, row), shared)
-    except InsufficientEvidence:
-        return False
-    return True
 
 
 LATE = """

@@ -1,6 +1,6 @@
 """One thing of each kind, and a right body for each call: what bad input is made from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,12 @@ class Seeds:
     named: dict[str, str]
     waiting: str
     """A request that nobody has answered."""
+
+    def at(self, here: World) -> "Seeds":
+        """The same, called in an application that stands on a copy of the database and of the folder."""
+        callers = ("bank", "other_bank", "browser", "other_browser", "console")
+        moved = {name: replace(getattr(self, name), http=here.http) for name in callers}
+        return replace(self, here=here, **moved)
 
     def caller(self, kind: str) -> Software | Browser | None:
         """Who may call a route of this kind."""

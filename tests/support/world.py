@@ -50,7 +50,7 @@ from partners import prescreens, products
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
 from scoring.release import Relay
-from scoring.scorer import Scorer
+from scoring.scorer import InsufficientEvidence, Scorer
 
 ISSUER = "https://xinqiao.example"
 SCORING, LISTING = Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN
@@ -132,6 +132,17 @@ async def persons(
         users = tuple(known[name] for name in names)
         await population.store(act, scorer, part, users, (attributes,) * count)
     return [Person(user, uuid4(), datetime.now(UTC), "one_time_link") for user in users]
+
+
+def answerable(number: int, shared: Categories) -> bool:
+    """Whether the model, asked directly, has an answer about the nth of `persons`."""
+    matrix, _ = small_models.people()
+    row = rich_rows()[number]
+    try:
+        small_models.loaded().evaluate(matrix.values[row], small_models.evidence(matrix, row), shared)
+    except InsufficientEvidence:
+        return False
+    return True
 
 
 def an_ask(recipient: PartnerId, purpose: Purpose = SCORING, **changes: Any) -> Ask:
