@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,6 +22,7 @@ GAP = {Language.ZH_CN: "", Language.EN: " "}
 COOKIE = "language"
 COOKIE_SECONDS = 31_536_000
 ACCEPT_LENGTH_MAX = 200
+Content = TypeVar("Content", str, bytes)
 CLOSED = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -133,7 +134,7 @@ def go(request: AnyRequest, path: str) -> Redirect:
     return Redirect(path, status_code=303, headers=headers(request.app.state.settings))
 
 
-def file(request: AnyRequest, name: str, content: str, media_type: str) -> Response[str]:
-    """A text to keep, under a name of our own making."""
+def file(request: AnyRequest, name: str, content: Content, media_type: str) -> Response[Content]:
+    """A file to keep, under a name of our own making."""
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type=media_type, headers=headers(request.app.state.settings) | disposition)
