@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+from joserfc import jws
+
 from compliance import ids
 from compliance.act import Act, View
 from compliance.database import ground
@@ -12,6 +15,68 @@ from consent.tables import ExtensionRow, GrantRow, ReceiptRow
 
 SCHEMA = "https://w3id.org/dpv/schema/27560-2023"
 TYPE = "consent-receipt+jwt"
+
+
+class NoticeShown(msgspec.Struct, frozen=True):
+    """The text that was agreed to."""
+
+    id: str
+    sha256: str
+    language: str
+
+
+class Processing(msgspec.Struct, frozen=True):
+    """What was allowed. Receipts older than the member say nothing of `calls_per_month`."""
+
+    purpose: str
+    pii_categories: tuple[str, ...]
+    collection_method: str
+    storage_days_at_recipient: int
+    answer: str
+    expires_at: datetime | None
+    withdrawal_method: str
+    calls_per_month: int | None = None
+
+
+class Parties(msgspec.Struct, frozen=True):
+    """Who may use it, as the outside knows them."""
+
+    recipient: str
+    bureau: str | None
+
+    @property
+    def partners(self) -> set[PartnerId]:
+        """Both, as we know them."""
+        return {party_named(named) for named in (self.recipient, self.bureau) if named}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What happened, when and by whom; the last three only where a longer period was given."""
+
+    type: str
+    time: datetime
+    by: str
+    asked_by: str | None = None
+    expires_at: datetime | None = None
+    notice_sha256: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a receipt says."""
+
+    iss: str
+    iat: int
+    jti: str
+    record_id: str
+    pii_principal_id: str
+    notice: NoticeShown
+    pii_processing: Processing
+    parties: Parties
+    state: str
+    fictional: bool
+    events: tuple[Event, ...]
+
+
 endings.keep(
     "consent_receipt", "proof of what was agreed to and how it ended, for the person and the recipient"
 )
@@ -75,6 +140,7 @@ def record(
             "pii_categories": sorted(grant.categories),
             "collection_method": grant.channel,
             "storage_days_at_recipient": grant.data_life_days,
+            "calls_per_month": grant.calls_per_month,
             "answer": grant.answer,
             "expires_at": _when(grant.expires_at) if grant.expires_at else None,
             "withdrawal_method": "/me",
@@ -88,6 +154,16 @@ def record(
         "fictional": grant.fictional,
         "events": events,
     }
+
+
+def read(signed: str) -> Receipt:
+    """What a receipt of our own says; its signature is for others to check."""
+    return msgspec.json.decode(jws.extract_compact(signed.encode()).payload, type=Receipt)
+
+
+def key_id(signed: str) -> str:
+    """Which of the published keys a receipt of our own is signed with."""
+    return str(jws.extract_compact(signed.encode()).headers()["kid"])
 
 
 def _extended(extension: ExtensionRow) -> dict[str, str]:
@@ -107,6 +183,11 @@ def _extended(extension: ExtensionRow) -> dict[str, str]:
 def party(partner: PartnerId) -> str:
     """A recipient as the outside knows it."""
     return "operator" if partner == OPERATOR else ids.public("ptn", partner)
+
+
+def party_named(named: str) -> PartnerId:
+    """Who a receipt means: the reverse of `party`."""
+    return OPERATOR if named == "operator" else PartnerId(ids.private("ptn", named))
 
 
 def _when(at: datetime) -> str:

@@ -5,11 +5,13 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.access import AnyRequest, person, person_of, request_act, request_view
-from api.web import forms, me, page
+from api.settings import Settings
+from api.web import forms, me, page, receipt_paper
 from compliance import ids
 from compliance.refusals import NotFound
 from compliance.vocabulary import GrantId
 from consent import access_log, effects, extensions, grants, life, receipts
+from partners import directory
 
 
 @get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
@@ -43,6 +45,19 @@ async def receipt(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]
     if row is None:
         raise NotFound
     return page.file(request, f"{grant_id}.receipt.jws", row.signed, "application/jose")
+
+
+@get("/me/grants/{grant_id:str}/receipt.pdf", opt=person(), include_in_schema=False)
+async def receipt_on_paper(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
+    """The newest receipt as a PDF that carries the signed one."""
+    async with request_view(request) as view:
+        row = await receipts.newest(view, GrantId(ids.private("gnt", grant_id)))
+        if row is None:
+            raise NotFound
+        names = await directory.names(view, receipts.read(row.signed).parties.partners)
+    settings: Settings = request.app.state.settings
+    printed = await receipt_paper.printed(row.signed, page.words(request), names, settings.issuer)
+    return page.file(request, f"{grant_id}.receipt.pdf", printed, "application/pdf")
 
 
 @post("/me/grants/{grant_id:str}/pause", opt=person(), include_in_schema=False, status_code=303)
@@ -81,4 +96,4 @@ async def withdrawn(request: AnyRequest, grant_id: FromPath[str]) -> Response[st
         )
 
 
-routes = [own_grant, receipt, pause, withdraw, withdrawn]
+routes = [own_grant, receipt, receipt_on_paper, pause, withdraw, withdrawn]

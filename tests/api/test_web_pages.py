@@ -246,8 +246,10 @@ async def test_what_belongs_to_another_person_does_not_exist(
     grant = next(path for path in pages if path.startswith("/me/grants/"))
     other = await site.person(await lending.a_person())
     personal = [path for path in pages if re.search("_", path) and "problems" not in path]
-    personal = [path for path in personal if path != pages[5]] + [f"{grant}/receipt", f"{grant}/withdrawn"]
-    assert len(personal) == 8
+    personal = [path for path in personal if path != pages[5]] + [
+        f"{grant}/{more}" for more in ("receipt", "receipt.pdf", "withdrawn")
+    ]
+    assert len(personal) == 9
     for path in personal:
         assert (await other.look(path)).status_code == 404, path
     await other.look("/me")

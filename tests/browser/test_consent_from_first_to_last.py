@@ -60,6 +60,7 @@ async def given_in_part(seen: Window, grant: str) -> None:
     await seen.look("given")
     receipt = await saved(page, f'a[href="/me/grants/{grant}/receipt"]')
     assert receipt.count(b".") == 2
+    assert (await saved(page, f'a[href="/me/grants/{grant}/receipt.pdf"]')).startswith(b"%PDF-")
 
 
 async def used_and_seen(seen: Window, bank: PartnerClient, person: world.Person) -> None:
