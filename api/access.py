@@ -39,6 +39,8 @@ class Access:
     """Also a frozen partner may call: it has to learn what people withdraw."""
     unless_production: bool = False
     """Partners do it themselves where nobody real is served; in production the operator does it."""
+    light: bool = False
+    """Needed to stop a use: works while all else is degraded, on reserved connections and in the light server."""
 
 
 class ScopeMissing(Refusal):
@@ -71,9 +73,9 @@ class IdempotencyKeyUnusable(Refusal):
     status, code, title = 400, "idempotency_key_unusable", "The Idempotency-Key cannot be used"
 
 
-def public() -> dict[str, Any]:
+def public(*, light: bool = False) -> dict[str, Any]:
     """Anybody may call."""
-    return {"access": Access("public")}
+    return {"access": Access("public", light=light)}
 
 
 def client(
@@ -97,9 +99,9 @@ def client(
     }
 
 
-def person(purpose: Purpose | None = None, *, once: bool = False) -> dict[str, Any]:
+def person(purpose: Purpose | None = None, *, once: bool = False, light: bool = False) -> dict[str, Any]:
     """A person in their own session."""
-    return {"access": Access("person", purpose, once=once)}
+    return {"access": Access("person", purpose, once=once, light=light)}
 
 
 def staff(*roles: StaffRole) -> dict[str, Any]:
@@ -162,7 +164,7 @@ async def _demand_scope(principal: PartnerClient, wanted: Access) -> None:
 
 
 async def _refuse(principal: Principal, wanted: Access, refusal: Refusal) -> None:
-    await record_refusal(principal, wanted.purpose, refusal)
+    await record_refusal(principal, wanted.purpose, refusal, reserved=wanted.light)
     raise refusal
 
 
@@ -198,7 +200,7 @@ async def request_act(request: AnyRequest) -> AsyncGenerator[Act]:
     except Refusal as refusal:
         await _refuse(principal, wanted, refusal)
         raise
-    async with open_act(principal, wanted.purpose, once) as act:
+    async with open_act(principal, wanted.purpose, once, reserved=wanted.light) as act:
         yield act
 
 
@@ -219,7 +221,8 @@ async def client_view(caller: PartnerClient) -> AsyncGenerator[View]:
 @asynccontextmanager
 async def request_view(request: AnyRequest) -> AsyncGenerator[View]:
     """Open a read-only look at the caller's own things."""
-    async with open_view(principal_of(request)) as view:
+    wanted: Access = request.route_handler.opt["access"]
+    async with open_view(principal_of(request), reserved=wanted.light) as view:
         yield view
 
 

@@ -1,18 +1,11 @@
 """Put the pieces together."""
 
-import os
-import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 from litestar import Litestar, Router
-from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from api import access, telemetry
+from api import serving
 from api.oauth import endpoints
-from api.settings import Settings, from_environment
+from api.settings import Settings
 from api.v1 import (
     applications,
     clients,
@@ -33,7 +26,6 @@ from api.web import (
     authorize,
     console,
     extend,
-    failures,
     loans,
     own_grants,
     own_scores,
@@ -44,8 +36,6 @@ from api.web import (
     static_files,
 )
 from api.web import me as me_pages
-from compliance import database as databases
-from compliance import postgres
 from compliance.database import Database
 
 NOUNS = {
@@ -86,34 +76,10 @@ ROUTES: list[ControllerRouterHandler] = [
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
-    """Build the application, or fail if a route forgot its access."""
-
-    @asynccontextmanager
-    async def standing(_: Litestar) -> AsyncIterator[None]:
-        async with databases.opened(database, settings.home, settings.origin):
-            yield
-
-    app = Litestar(
-        ROUTES,
-        guards=[access.demand_access],
-        before_send=[access.keep_private],
-        exception_handlers=failures.HANDLERS,
-        lifespan=[standing],
-        state=State({"settings": settings}),
-        request_max_body_size=settings.body_bytes_max,
-        openapi_config=reference.config(settings),
-    )
-    # Around the routing, not inside it: what no route matches is logged and has a trace id too.
-    app.asgi_handler = telemetry.Telemetry(app.asgi_handler)
-    access.every_route_declares_access(app)
-    return app
+    """Build the whole application."""
+    return serving.assemble(settings, database, ROUTES, reference.config(settings))
 
 
 def from_worker() -> Litestar:
-    """What each server worker calls; it starts no database, and dies with the process that does."""
-    # Killed, not asked: only the parent would put an end to waiting for calls in flight.
-    postgres.die_with_parent(int(os.environ["XINQIAO_PARENT"]), signal.SIGKILL)
-    telemetry.set_up()
-    settings = from_environment()
-    database = settings.database or databases.embedded(Path(os.environ["XINQIAO_SOCKETS"]))
-    return create_app(settings, database)
+    """What each worker of `xinqiao serve` calls."""
+    return serving.in_worker(create_app)

@@ -58,6 +58,15 @@ def serve(settings: Settings, *, port: int, workers: int) -> int:
     return 0
 
 
+def serve_light(settings: Settings, *, port: int, workers: int) -> int:
+    """Serve only what stops a use until told to stop, with no worker beside it."""
+    telemetry.set_up()
+    with standing(settings):
+        telemetry.log.info("serving", port=port)
+        listen("api.light:from_worker", port=port, workers=workers)
+    return 0
+
+
 def listen(factory: str, *, port: int, workers: int) -> None:
     """Serve an application on loopback until told to stop; `factory` is `module:function`."""
     os.environ[PARENT] = str(os.getpid())

@@ -1,4 +1,7 @@
-"""Sessions of people and staff: one-time links, hashed tokens, cookies that scripts cannot read."""
+"""Sessions of people and staff: one-time links, hashed tokens, cookies that scripts cannot read.
+
+Their bookkeeping takes a reserved connection: whoever wants to stop a use must get as far as that.
+"""
 
 import hashlib
 import hmac
@@ -73,7 +76,7 @@ async def make_link(
     token = secrets.token_urlsafe(TOKEN_BYTES)
     async with open_act(by, None) as act:
         act.record("link_made", {"for": "staff" if staff else "person"}, person=user)
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         await upkeep.db.execute_query(
             "insert into api_link (token_hash, user_id, staff, expires_at) values ($1, $2, $3, $4)",
             [_hash(token), user, staff, upkeep.now + timedelta(seconds=settings.link_seconds)],
@@ -83,7 +86,7 @@ async def make_link(
 
 async def sign_in(settings: Settings, link: str) -> SignedIn:
     """Spend a link and start a session."""
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         rows = await upkeep.db.execute_query_dict(
             """update api_link set used_at = $2 where token_hash = $1 and used_at is null and expires_at > $2
                returning user_id, staff""",
@@ -96,7 +99,7 @@ async def sign_in(settings: Settings, link: str) -> SignedIn:
 
 async def start(settings: Settings, user: UserId, method: str) -> SignedIn:
     """Start a session of a person who has just proven who they are; `method` says how."""
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         return await _begin(upkeep, settings, method, user=user, staff=None)
 
 
@@ -128,7 +131,7 @@ async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staf
     token = request.cookies.get(cookie_name(settings), "")
     if not token:
         raise NotSignedIn("open your sign-in link first")
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         rows = await upkeep.db.execute_query_dict(
             """select s.id, s.user_id, s.staff, s.method, s.signed_in_at, f.role
                from api_session s left join api_staff f on f.id = s.staff
@@ -151,7 +154,7 @@ def has_cookie(request: Request[Any, Any, Any]) -> bool:
 async def sign_out(settings: Settings, request: Request[Any, Any, Any]) -> None:
     """End the session of the cookie."""
     token = request.cookies.get(cookie_name(settings), "")
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         await upkeep.db.execute_query(
             "update api_session set ended_at = $2 where token_hash = $1 and ended_at is null",
             [_hash(token), upkeep.now],

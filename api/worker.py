@@ -15,7 +15,11 @@ from compliance.act import open_act, open_upkeep
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
 from consent import effects, grants
-from partners import delivery, prescreens
+from partners import (
+    delivery,
+    endings,  # noqa: F401 - declares what stops when a grant expires
+    prescreens,
+)
 from partners.connectors import registry as connectors
 
 IDLE_SECONDS = 0.1

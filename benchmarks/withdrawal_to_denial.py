@@ -250,7 +250,8 @@ async def _batch(bench: Bench, waiting: Iterator[Subject], size: int) -> list[tu
 
     async def lane() -> None:
         for who in queue:
-            made.append((who, await _round(bench, who)))
+            one = await _round(bench, who)
+            made.append((who, one))
 
     await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
     return made

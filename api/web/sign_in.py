@@ -68,7 +68,7 @@ async def sign_in_named(request: AnyRequest) -> Response[Any]:
     return await _enter(request, signed_in, waiting)
 
 
-@get("/sign-in/{link:str}", opt=public(), include_in_schema=False)
+@get("/sign-in/{link:str}", opt=public(light=True), include_in_schema=False)
 async def sign_in(request: AnyRequest, link: FromPath[str]) -> Response[Any]:
     """Spend the link; whoever opened it is signed in for half an hour.
 
@@ -85,7 +85,7 @@ async def sign_in(request: AnyRequest, link: FromPath[str]) -> Response[Any]:
     return await _enter(request, await sessions.sign_in(request.app.state.settings, link))
 
 
-@post("/sign-in/{link:str}", opt=public(), include_in_schema=False, status_code=303)
+@post("/sign-in/{link:str}", opt=public(light=True), include_in_schema=False, status_code=303)
 async def sign_in_asked(request: AnyRequest, link: FromPath[str]) -> Redirect:
     """Spend the link after the person said so on our own page."""
     sessions.refuse_other_sites(request)
@@ -127,7 +127,7 @@ def _go_on(request: AnyRequest, waiting: Waiting) -> Redirect:
     return page.go(request, f"/oauth/authorize?{waiting.query}")
 
 
-@post("/sign-out", opt=public(), include_in_schema=False, status_code=303)
+@post("/sign-out", opt=public(light=True), include_in_schema=False, status_code=303)
 async def sign_out(request: AnyRequest) -> Redirect:
     """End the session of the cookie, if the form is of this session."""
     await forms.read(request)
@@ -135,7 +135,7 @@ async def sign_out(request: AnyRequest) -> Redirect:
     return page.go(request, "/signed-out")
 
 
-@get("/signed-out", opt=public(), include_in_schema=False)
+@get("/signed-out", opt=public(light=True), include_in_schema=False)
 async def signed_out(request: AnyRequest) -> Response[str]:
     """Say that it worked."""
     return page.show(request, "signed_out.html")
