@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -244,7 +245,7 @@ async def _rounds(bench: Bench, wanted: int) -> AsyncIterator[Round]:
 async def _batch(bench: Bench, waiting: Iterator[Subject], size: int) -> list[tuple[Subject, Round | None]]:
     """Up to `size` people, a few at a time."""
     await bench.renew_token()
-    mine = [who for who, _ in zip(waiting, range(size), strict=False)]
+    mine = list(islice(waiting, size))
     queue = iter(mine)
     made: list[tuple[Subject, Round | None]] = []
 
