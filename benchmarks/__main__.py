@@ -8,7 +8,7 @@ import importlib
 import json
 from pathlib import Path
 
-NAMES = ("online_score", "score_call", "protected_call", "oauth_token", "withdrawal_to_denial")
+NAMES = ("online_score", "score_call", "protected_call", "oauth_token", "permit", "withdrawal_to_denial")
 LATEST = Path(__file__).with_name("latest.jsonl")
 
 
