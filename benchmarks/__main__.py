@@ -8,7 +8,15 @@ import importlib
 import json
 from pathlib import Path
 
-NAMES = ("online_score", "score_call", "protected_call", "oauth_token", "permit", "withdrawal_to_denial")
+NAMES = (
+    "online_score",
+    "score_call",
+    "protected_call",
+    "oauth_token",
+    "permit",
+    "withdrawal",
+    "withdrawal_to_denial",
+)
 LATEST = Path(__file__).with_name("latest.jsonl")
 
 
