@@ -41,6 +41,8 @@ class Access:
     """Sensitive: the person proved who they are within the last minutes."""
     unless_production: bool = False
     """Partners do it themselves where nobody real is served; in production the operator does it."""
+    light: bool = False
+    """Needed to stop a use: works while all else is degraded, on reserved connections and in the light server."""
 
 
 class ScopeMissing(Refusal):
@@ -73,9 +75,9 @@ class IdempotencyKeyUnusable(Refusal):
     status, code, title = 400, "idempotency_key_unusable", "The Idempotency-Key cannot be used"
 
 
-def public() -> dict[str, Any]:
+def public(*, light: bool = False) -> dict[str, Any]:
     """Anybody may call."""
-    return {"access": Access("public")}
+    return {"access": Access("public", light=light)}
 
 
 def client(
@@ -99,9 +101,11 @@ def client(
     }
 
 
-def person(purpose: Purpose | None = None, *, once: bool = False, fresh: bool = False) -> dict[str, Any]:
+def person(
+    purpose: Purpose | None = None, *, once: bool = False, fresh: bool = False, light: bool = False
+) -> dict[str, Any]:
     """A person in their own session; `fresh`: who signed in a few minutes ago at most."""
-    return {"access": Access("person", purpose, once=once, fresh=fresh)}
+    return {"access": Access("person", purpose, once=once, fresh=fresh, light=light)}
 
 
 def staff(*roles: StaffRole) -> dict[str, Any]:
@@ -166,7 +170,7 @@ async def _demand_scope(principal: PartnerClient, wanted: Access) -> None:
 
 
 async def _refuse(principal: Principal, wanted: Access, refusal: Refusal) -> None:
-    await record_refusal(principal, wanted.purpose, refusal)
+    await record_refusal(principal, wanted.purpose, refusal, reserved=wanted.light)
     raise refusal
 
 
@@ -202,7 +206,7 @@ async def request_act(request: AnyRequest) -> AsyncGenerator[Act]:
     except Refusal as refusal:
         await _refuse(principal, wanted, refusal)
         raise
-    async with open_act(principal, wanted.purpose, once) as act:
+    async with open_act(principal, wanted.purpose, once, reserved=wanted.light) as act:
         yield act
 
 
@@ -223,7 +227,9 @@ async def client_view(caller: PartnerClient) -> AsyncGenerator[View]:
 @asynccontextmanager
 async def request_view(request: AnyRequest) -> AsyncGenerator[View]:
     """Open a read-only look at the caller's own things; where anybody may call, at what is public."""
-    async with open_view(request.scope.get("principal")) as view:  # type: ignore[arg-type]
+    wanted: Access = request.route_handler.opt["access"]
+    principal: Principal | None = request.scope.get("principal")  # type: ignore[assignment]
+    async with open_view(principal, reserved=wanted.light) as view:
         yield view
 
 

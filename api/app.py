@@ -1,15 +1,10 @@
 """Put the pieces together."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from litestar import Litestar, Router
-from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from api import access, running, telemetry
+from api import serving
 from api.oauth import endpoints
-from api.oidc.relying_party import RelyingParty
 from api.settings import Settings
 from api.v1 import (
     applications,
@@ -35,7 +30,6 @@ from api.web import (
     console,
     deletion,
     extend,
-    failures,
     loans,
     own_data,
     own_grants,
@@ -50,9 +44,7 @@ from api.web import (
 from api.web import me as me_pages
 from api.web import own_scores as own_scores_pages
 from api.web import rights as rights_pages
-from compliance import database as databases
 from compliance.database import Database
-from consent import notices
 
 NOUNS = {
     "Consent": grants,
@@ -100,32 +92,10 @@ ROUTES: list[ControllerRouterHandler] = [
 
 
 def create_app(settings: Settings, database: Database) -> Litestar:
-    """Build the application, or fail if a route forgot its access or a notice what the law demands."""
-    notices.all_in_force()
-
-    @asynccontextmanager
-    async def standing(_: Litestar) -> AsyncIterator[None]:
-        async with databases.opened(database, settings.home, settings.origin):
-            yield
-
-    relying_party = RelyingParty(settings, settings.provider) if settings.provider else None
-    app = Litestar(
-        ROUTES,
-        guards=[access.demand_access],
-        before_send=[access.keep_private],
-        exception_handlers=failures.HANDLERS,
-        lifespan=[standing],
-        state=State({"settings": settings, "relying_party": relying_party}),
-        request_max_body_size=settings.body_bytes_max,
-        openapi_config=reference.config(settings),
-    )
-    # Around the routing, not inside it: what no route matches is logged and has a trace id too.
-    app.asgi_handler = telemetry.Telemetry(app.asgi_handler)
-    access.every_route_declares_access(app)
-    return app
+    """Build the whole application."""
+    return serving.assemble(settings, database, ROUTES, reference.config(settings))
 
 
 def from_worker() -> Litestar:
-    """What each server worker calls."""
-    found = running.inherited()
-    return create_app(found.settings, found.database)
+    """What each worker of `xinqiao serve` calls."""
+    return serving.in_worker(create_app)

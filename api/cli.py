@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the API, the pages and the worker")
     serve.add_argument("--port", type=_port, default=8080)
     serve.add_argument("--workers", type=int, choices=range(1, 65), default=1, metavar="N")
+    serve.add_argument(
+        "--light", action="store_true", help="only what people need to stop a use: no worker, no model"
+    )
     serve.set_defaults(run=_serve)
 
     commands.add_parser("worker", help="run the worker alone").set_defaults(run=_work)
@@ -207,7 +210,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from api import running  # noqa: PLC0415 - keeps `xinqiao quote` quick
 
-    return running.serve(_settings(arguments.port), port=arguments.port, workers=arguments.workers)
+    run = running.serve_light if arguments.light else running.serve
+    return run(_settings(arguments.port), port=arguments.port, workers=arguments.workers)
 
 
 def _work(_: argparse.Namespace) -> int:

@@ -16,7 +16,8 @@ from granian.log import LogLevels
 from granian.server import Server as Granian
 
 from api import telemetry, worker
-from api.settings import Settings, SettingUnusable, from_environment
+from api.serving import PARENT, SOCKETS
+from api.settings import Settings, SettingUnusable
 from compliance import custodians, postgres
 from compliance import database as databases
 from compliance.database import Database
@@ -24,8 +25,6 @@ from compliance.database import Database
 KILL_AFTER_SECONDS = 10
 RESTART_AFTER_SECONDS = 1.0
 PROVIDER = "XINQIAO_PROVIDER_ISSUER"
-PARENT, SOCKETS = "XINQIAO_PARENT", "XINQIAO_SOCKETS"
-"""The number of the process that processes of ours end with, even when it is killed; set by the one that starts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,6 @@ def standing(settings: Settings) -> Iterator[Standing]:
         database = databases.embedded(sockets)
         asyncio.run(databases.prepare(database))
         yield Standing(settings, database)
-
-
-def inherited() -> Standing:
-    """What a server worker stands on: it starts no database, and dies with the process that does."""
-    # Killed, not asked: only the parent would put an end to waiting for calls in flight.
-    postgres.die_with_parent(int(os.environ[PARENT]), signal.SIGKILL)
-    telemetry.set_up()
-    settings = from_environment()
-    return Standing(settings, settings.database or databases.embedded(Path(os.environ[SOCKETS])))
 
 
 def serve(settings: Settings, *, port: int, workers: int) -> int:
@@ -91,6 +81,15 @@ def provider_port(port: int) -> int:
 def development_provider(port: int) -> str:
     """The issuer of that provider."""
     return f"http://127.0.0.1:{provider_port(port)}"
+
+
+def serve_light(settings: Settings, *, port: int, workers: int) -> int:
+    """Serve only what stops a use until told to stop, with no worker beside it."""
+    telemetry.set_up()
+    with standing(settings):
+        telemetry.log.info("serving", port=port)
+        listen("api.light:from_worker", port=port, workers=workers)
+    return 0
 
 
 def listen(factory: str, *, port: int, workers: int) -> None:

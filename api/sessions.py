@@ -1,4 +1,7 @@
-"""Sessions of people and staff: how they begin and end, hashed tokens, cookies that scripts cannot read."""
+"""Sessions of people and staff: how they begin and end, hashed tokens, cookies that scripts cannot read.
+
+Their bookkeeping takes a reserved connection: whoever wants to stop a use must get as far as that.
+"""
 
 import hashlib
 import hmac
@@ -106,7 +109,7 @@ async def make_link(
     token = secrets.token_urlsafe(TOKEN_BYTES)
     async with open_act(by, None) as act:
         act.record("link_made", {"for": "staff" if staff else "person"}, person=user)
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         await upkeep.db.execute_query(
             "insert into api_link (token_hash, user_id, staff, expires_at) values ($1, $2, $3, $4)",
             [_hash(token), user, staff, upkeep.now + timedelta(seconds=settings.link_seconds)],
@@ -116,7 +119,7 @@ async def make_link(
 
 async def sign_in(settings: Settings, link: str) -> SignedIn:
     """Spend a link and start a session."""
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         rows = await upkeep.db.execute_query_dict(
             """update api_link set used_at = $2 where token_hash = $1 and used_at is null and expires_at > $2
                returning user_id, staff""",
@@ -129,11 +132,11 @@ async def sign_in(settings: Settings, link: str) -> SignedIn:
 
 async def start(settings: Settings, proof: Proof) -> SignedIn:
     """Start a session of the person whom the provider vouches for; raises `PersonUnknown`."""
-    async with open_view(DOORKEEPER) as view:
+    async with open_view(DOORKEEPER, reserved=True) as view:
         user = await people.by_reference(view, proof.reference)
     if user is None:
         raise PersonUnknown("nobody here has the reference that your account has")
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         return await _begin(upkeep, settings, user=user, staff=None, proof=proof)
 
 
@@ -179,7 +182,7 @@ async def signed_in(request: Request[Any, Any, Any], kind: str) -> Person | Staf
 
 async def _whose(settings: Settings, token: str) -> Person | Staff | None:
     """Whose session it is, if it has neither ended nor been left alone for too long; notes that it is used."""
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         now, key = upkeep.now, _hash(token)
         rows = await upkeep.db.execute_query_dict(
             """select s.*, f.role from api_session s left join api_staff f on f.id = s.staff
@@ -214,7 +217,7 @@ def has_cookie(request: Request[Any, Any, Any]) -> bool:
 async def sign_out(settings: Settings, request: Request[Any, Any, Any]) -> None:
     """End the session of the cookie."""
     token = request.cookies.get(cookie_name(settings), "")
-    async with open_upkeep() as upkeep:
+    async with open_upkeep(reserved=True) as upkeep:
         await upkeep.db.execute_query(
             "update api_session set ended_at = $2 where token_hash = $1 and ended_at is null",
             [_hash(token), upkeep.now],

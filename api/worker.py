@@ -16,7 +16,11 @@ from compliance.map_making import Stage
 from compliance.replies import KEPT_FOR
 from compliance.vocabulary import Purpose, Worker
 from consent import capsules, deletion, disputes, effects, grants
-from partners import delivery, prescreens
+from partners import (
+    delivery,
+    endings,  # noqa: F401 - declares what stops when a grant expires
+    prescreens,
+)
 from partners.connectors import registry as connectors
 from scoring import previews, reviews
 

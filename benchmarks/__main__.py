@@ -8,7 +8,16 @@ import importlib
 import json
 from pathlib import Path
 
-NAMES = ("online_score", "score_call", "protected_call", "oauth_token", "person_map")
+NAMES = (
+    "online_score",
+    "score_call",
+    "protected_call",
+    "oauth_token",
+    "permit",
+    "withdrawal",
+    "withdrawal_to_denial",
+    "person_map",
+)
 LATEST = Path(__file__).with_name("latest.jsonl")
 
 

@@ -10,15 +10,16 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
+import asyncpg
 from tortoise import connections
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.transactions import in_transaction
 
 from compliance import facts, replies
 from compliance.canonical import Json
-from compliance.database import ground
+from compliance.database import ORDINARY, RESERVED, ground
 from compliance.facts import Fact
 from compliance.refusals import Refusal
 from compliance.replies import Once, Replayed, Reply
@@ -45,15 +46,24 @@ PEOPLE = 7_001
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
+class Busy(Refusal):
+    """Another act held what this one needs for longer than anybody should wait; nothing was changed."""
+
+    status, code, title = 503, "busy", "Somebody else is using this right now"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
 @asynccontextmanager
-async def _alone() -> AsyncGenerator[BaseDBAsyncClient]:
+async def _alone(*, reserved: bool) -> AsyncGenerator[BaseDBAsyncClient]:
     """One transaction that stands in no other: a nested one would keep the inner role for the outer act."""
     if _inside.get():
         raise RuntimeError("acts, views and upkeep do not nest")
     token = _inside.set(True)
     try:
-        async with in_transaction() as db:
+        async with in_transaction(RESERVED if reserved else ORDINARY) as db:
             yield db
+    except asyncpg.LockNotAvailableError:
+        raise Busy("try again; nothing was changed") from None
     finally:
         _inside.reset(token)
 
@@ -132,16 +142,17 @@ class Upkeep:
 
 @asynccontextmanager
 async def open_act(
-    principal: Principal, purpose: Purpose | None, once: Once | None = None
+    principal: Principal, purpose: Purpose | None, once: Once | None = None, *, reserved: bool = False
 ) -> AsyncGenerator[Act]:
     """Open an act; it commits when the block ends well and recorded something.
 
     A refusal rolls everything back and is itself recorded. With `once` (idempotency), a call that was answered
-    before raises `Replayed` with the same answer, after what it rests on was checked again.
+    before raises `Replayed` with the same answer, after what it rests on was checked again. `reserved`: on one of
+    the connections that only stopping a use may take.
     """
     act: Act | None = None
     try:
-        async with _alone() as db:
+        async with _alone(reserved=reserved) as db:
             act = Act(principal, purpose, db, await _enter(db, principal), concerning=_self(principal))
             stored = await replies.find(db, once, act.now) if once else None
             if stored is None:
@@ -155,7 +166,7 @@ async def open_act(
             )
             await _close(act, None)
     except Refusal as refusal:
-        await record_refusal(principal, purpose, refusal, act)
+        await record_refusal(principal, purpose, refusal, act, reserved=reserved)
         raise
     raise Replayed(stored.reply)
 
@@ -179,11 +190,16 @@ async def _close(act: Act, once: Once | None) -> None:
 
 
 async def record_refusal(
-    principal: Principal, purpose: Purpose | None, refusal: Refusal, act: Act | None = None
+    principal: Principal,
+    purpose: Purpose | None,
+    refusal: Refusal,
+    act: Act | None = None,
+    *,
+    reserved: bool = False,
 ) -> None:
     """Record a refusal in a transaction of its own, so that it outlives the rollback."""
     person = act.concerning if act else _self(principal)
-    async with _alone() as db:
+    async with _alone(reserved=reserved) as db:
         now = await _enter(db, principal)
         told = Act(principal, purpose, db, now)
         told.record("refused", {"code": refusal.code}, person=person, grant=act.grant if act else None)
@@ -191,23 +207,23 @@ async def record_refusal(
 
 
 @asynccontextmanager
-async def open_view(principal: Principal | None) -> AsyncGenerator[View]:
+async def open_view(principal: Principal | None, *, reserved: bool = False) -> AsyncGenerator[View]:
     """Look at one's own things, read-only; `None` sees only what is public."""
-    async with _alone() as db:
+    async with _alone(reserved=reserved) as db:
         yield View(principal, db, await _enter(db, principal, read_only=True))
 
 
 @asynccontextmanager
-async def open_upkeep(worker: Worker | None = None) -> AsyncGenerator[Upkeep]:
+async def open_upkeep(worker: Worker | None = None, *, reserved: bool = False) -> AsyncGenerator[Upkeep]:
     """Do bookkeeping; a worker (the sequencer) does it with the platform's rights."""
-    async with _alone() as db:
+    async with _alone(reserved=reserved) as db:
         role = "xinqiao_platform" if worker else "xinqiao_upkeep"
         yield Upkeep(db, await _set(db, role, None, None, read_only=False))
 
 
 async def upkeep_statement(query: str, values: Sequence[object]) -> list[dict[str, Any]]:
     """Bookkeeping in one statement that enters its role itself: a transaction of its own in a single round trip."""
-    rows: list[dict[str, Any]] = await connections.get("default").execute_query_dict(query, list(values))
+    rows: list[dict[str, Any]] = await connections.get(ORDINARY).execute_query_dict(query, list(values))
     return rows
 
 

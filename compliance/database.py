@@ -1,7 +1,7 @@
 """Where the database is, how it is prepared, and the one pool of connections of a process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,23 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
-from tortoise import Tortoise
+from tortoise import Tortoise, connections
 
 from compliance import keys, migrate
 from compliance.keys import Keyring, KeyStore
 from compliance.migrate import PACKAGES
 
 POOL_SIZE = 8
+RESERVED_POOL_MIN, RESERVED_POOL_SIZE = 2, 4
 KEY_POOL_SIZE = 4
+ORDINARY, RESERVED = "default", "reserved"
+"""The two pools of a process: calls that hang can use up the first one; stopping a use waits only for the second."""
+BOUNDED: Mapping[str, str] = {
+    # Where somebody waits for the answer, nobody holds or awaits another's lock without end: PostgreSQL ends the
+    # transaction of a process that hangs, and what waits for it goes on.
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "15s",
+}
 CREATE_TRIES = 5
 
 
@@ -135,16 +144,24 @@ class Connection(asyncpg.Connection):
         return ""
 
 
-def tortoise_config(database: Database) -> dict[str, Any]:
-    """What `Tortoise.init` takes."""
-    credentials = database.as_application() | {
-        "minsize": 1,
-        "maxsize": POOL_SIZE,
-        "connection_class": Connection,
+def tortoise_config(database: Database, limits: Mapping[str, str]) -> dict[str, Any]:
+    """What `Tortoise.init` takes; `limits` are settings of each session in PostgreSQL."""
+    common = database.as_application() | {"connection_class": Connection, "server_settings": dict(limits)}
+    pools: dict[str, dict[str, Any]] = {
+        ORDINARY: {"minsize": 1, "maxsize": POOL_SIZE},
+        # Never given back: when it is needed PostgreSQL may have none left to give.
+        RESERVED: {
+            "minsize": RESERVED_POOL_MIN,
+            "maxsize": RESERVED_POOL_SIZE,
+            "max_inactive_connection_lifetime": 0,
+        },
     }
     return {
-        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
-        "apps": {name: {"models": [f"{name}.tables"], "default_connection": "default"} for name in PACKAGES},
+        "connections": {
+            name: {"engine": "tortoise.backends.asyncpg", "credentials": common | pool}
+            for name, pool in pools.items()
+        },
+        "apps": {name: {"models": [f"{name}.tables"], "default_connection": ORDINARY} for name in PACKAGES},
     }
 
 
@@ -169,9 +186,12 @@ def ground() -> Ground:
 
 
 @asynccontextmanager
-async def opened(database: Database, home: Path, origin: str) -> AsyncIterator[Ground]:
-    """Connect: the ORM's pool, the key store's pool and the keys, for as long as the context lasts.
+async def opened(
+    database: Database, home: Path, origin: str, *, serving: bool = False
+) -> AsyncIterator[Ground]:
+    """Connect: the ORM's pools, the key store's pool and the keys, for as long as the context lasts.
 
+    `serving`: somebody waits for the answers; the reserved connections stand at once, and waiting has bounds.
     `home` holds the keys and what the log was last seen as; `origin` is the log's name (C2SP tlog-checkpoint).
     """
     keyring = keys.load(home / "keys")
@@ -180,7 +200,10 @@ async def opened(database: Database, home: Path, origin: str) -> AsyncIterator[G
     )
     try:
         # Litestar serves requests in other tasks than the one that starts the application.
-        await Tortoise.init(config=tortoise_config(database), _enable_global_fallback=True)
+        config = tortoise_config(database, BOUNDED if serving else {})
+        await Tortoise.init(config=config, _enable_global_fallback=True)
+        if serving:
+            await connections.get(RESERVED).create_connection(with_db=True)
         _ground.append(Ground(keyring, KeyStore(pool, keyring), origin, home))
         try:
             yield _ground[-1]

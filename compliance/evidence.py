@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -10,7 +11,7 @@ from compliance import facts, log, proofs
 from compliance.act import Act, View
 from compliance.database import ground
 from compliance.log import Checkpoint, LogKey, NoteRefused, Proof
-from compliance.proofs import FactPending
+from compliance.refusals import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,21 @@ class Evidence:
 
 async def of_fact(at: Act | View, fact: UUID) -> Evidence:
     """Check a fact that the caller may see against the newest checkpoint, with the log's public key."""
-    try:
-        proof = await proofs.of_fact(at, fact)
-    except FactPending:
-        return Evidence("pending")
+    found = await of_facts(at, [fact])
+    if fact not in found:
+        raise NotFound
+    return found[fact]
+
+
+async def of_facts(at: Act | View, facts: Sequence[UUID]) -> dict[UUID, Evidence]:
+    """The same for all of those facts that the caller may see, at once."""
     key = LogKey(ground().origin, ground().keyring.log_public_bytes())
+    return {fact: _checked(proof, key) for fact, proof in (await proofs.of_facts(at, facts)).items()}
+
+
+def _checked(proof: Proof | None, key: LogKey) -> Evidence:
+    if proof is None:
+        return Evidence("pending")
     try:
         return Evidence("verified", proof, log.check_proof(str(proof), proof.extra or b"", key))
     except NoteRefused:

@@ -15,7 +15,6 @@ from compliance.vocabulary import (
     OPERATOR,
     Categories,
     Category,
-    GrantId,
     Language,
     PartnerId,
     Person,
@@ -23,7 +22,6 @@ from compliance.vocabulary import (
     UserId,
 )
 from consent import grants, people, permits, receipts
-from consent.endings import Ended, on_grant_ended
 from consent.grants import Ask
 from consent.permits import BUSINESS_ZONE, ConsentExpired, ConsentMissing, ConsentWithdrawn, Permit
 from partners import directory, handover, offers, products, ranking_receipt, referrals, routing, wishes
@@ -290,17 +288,3 @@ def _applicant(act: Act) -> UserId:
         raise NotFound
     act.concern(act.principal.user, None)
     return act.principal.user
-
-
-@on_grant_ended("partners_application")
-async def close(act: Act, ended: Ended) -> None:
-    """Without the consent to matching, an application leads nowhere; a lender already picked has its own consent."""
-    if ended.purpose is not PURPOSE or ended.recipient != OPERATOR:
-        return
-    rows = await act.db.execute_query_dict(
-        "update partners_application set closed_at = $2 where grant_id = $1 and closed_at is null returning id",
-        [ended.grant, act.now],
-    )
-    for row in rows:
-        what: dict[str, Json] = {"application": ids.public("app", row["id"]), "code": ended.code}
-        act.record("application_closed", what, person=ended.user, grant=GrantId(ended.grant))

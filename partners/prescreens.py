@@ -14,7 +14,6 @@ from compliance.canonical import Json, digest
 from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
 from compliance.vocabulary import GrantId, PartnerId, Purpose, UserId
 from consent import permits
-from consent.endings import Ended, on_grant_ended
 from consent.people import ADULT_YEARS
 from consent.permits import BUSINESS_ZONE, PopulationPermit
 from partners import list_criteria, loan_math, products
@@ -32,7 +31,7 @@ select g.user_id, g.id as grant_id, g.expires_at
 from consent_grant g join consent_person p on p.id = g.user_id
 where g.id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2
   and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
-order by g.id for share of g
+order by g.id
 """
 DELIVERABLE = """
 with lines as (
@@ -52,16 +51,6 @@ with lines as (
     on conflict (grant_id, month) do update set calls = consent_use.calls + 1, last_used_at = excluded.last_used_at
 )
 select * from lines order by id
-"""
-RECALL = """
-with gone as (
-    update partners_entry set recalled_at = $2, recall_reason = $3 where grant_id = $1 and recalled_at is null
-    returning id, prescreen, partner
-), noted as (
-    insert into partners_recall (entry, prescreen, partner, reason, recalled_at)
-    select id, prescreen, partner, $3, $2 from gone
-)
-select id as entry from gone
 """
 RECALLED = """
 select r.entry, r.reason, (r.recalled_at at time zone $5)::date as recalled_on,
@@ -101,7 +90,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Somebody chosen, and the grant that was live and locked when they were."""
+    """Somebody chosen, and the grant that was live when they were."""
 
     user: UserId
     grant: GrantId
@@ -224,7 +213,11 @@ async def _best(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> lis
 
 
 async def _still_held(act: Act, grants: list[GrantId]) -> list[Line]:
-    """Lock what the list will rest on: who withdrew meanwhile is not on it, who withdraws now waits to be recalled."""
+    """Who withdrew meanwhile is not on the list.
+
+    Nothing is locked: with a lock on each of its people, a list would keep them waiting who withdraw while it is
+    written. A line of theirs that stays is never handed over: each is looked at again, and locked, when it is read.
+    """
     rows = await act.db.execute_query_dict(STILL_HELD, [grants, act.now])
     await act.tick()
     return [Line(UserId(r["user_id"]), GrantId(r["grant_id"]), r["expires_at"]) for r in rows]
@@ -313,17 +306,3 @@ async def recalls(
     )
     act.record("recalls_read", {"prescreen": ids.public("pre", prescreen), "count": len(found)})
     return found
-
-
-@on_grant_ended("partners_entry")
-async def recall_entries(act: Act, ended: Ended) -> None:
-    """Take the person back off every list that rested on the grant, in the act that ends it.
-
-    One statement and one fact however many lists there are: stopping must stay light. The lists are all the recipient's.
-    """
-    rows = await act.db.execute_query_dict(RECALL, [ended.grant, act.now, ended.code])
-    if not rows:
-        return
-    recalled: list[Json] = [ids.public("ent", row["entry"]) for row in rows]
-    what: dict[str, Json] = {"entries": recalled, "reason": ended.code}
-    act.record("entries_recalled", what, person=ended.user, grant=ended.grant, partner=ended.recipient)

@@ -9,9 +9,8 @@ from compliance import ids
 from compliance.act import Act, View
 from compliance.canonical import Json
 from compliance.refusals import Fault, Refusal, Unacceptable
-from compliance.vocabulary import OPERATOR, GrantId, PartnerId, Purpose, UserId
+from compliance.vocabulary import GrantId, PartnerId, UserId
 from consent import deletion, people
-from consent.endings import Ended, on_grant_ended
 from consent.permits import Permit
 from partners.tables import ReferralRow, ReferralStepRow
 
@@ -196,21 +195,6 @@ async def locked(act: Act, referral: UUID) -> ReferralRow:
     if row is None:
         raise await deletion.missing(act, referral)
     return row
-
-
-@on_grant_ended("partners_referral")
-async def stop(act: Act, ended: Ended) -> None:
-    """Stop what has not left yet, and withdraw what has not become a contract.
-
-    What may have left is not called stopped: the courier asks the lender by our reference and says what it heard.
-    """
-    if ended.purpose is not Purpose.LOAN_REFERRAL or ended.recipient == OPERATOR:
-        return
-    for row in await ReferralRow.filter(grant_id=ended.grant).using_db(act.db).select_for_update():
-        if row.delivery == Delivery.QUEUED:
-            row.delivery = Delivery.STOPPED
-        if State.WITHDRAWN in TRANSITIONS[State(row.state)]:
-            await advance(act, row, State.WITHDRAWN, ended.code)
 
 
 async def _keep_step(act: Act, row: ReferralRow) -> None:

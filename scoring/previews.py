@@ -20,7 +20,6 @@ from compliance.vocabulary import (
     UserId,
 )
 from consent import access_log, grants, permits
-from consent.endings import Ended, on_grant_ended
 from consent.grants import Ask
 from consent.permits import Permit
 from scoring import leaving_off, population, registry, release
@@ -174,13 +173,6 @@ def _oneself(act: Act) -> UserId:
         raise NotFound
     act.concern(act.principal.user, None)
     return act.principal.user
-
-
-@on_grant_ended("scoring_preview")
-async def forget(act: Act, ended: Ended) -> None:
-    """Without the consent nothing of it is kept."""
-    if ended.purpose is PURPOSE:
-        await act.db.execute_query("delete from scoring_preview where grant_id = $1", [ended.grant])
 
 
 async def forget_old(upkeep: Upkeep) -> None:

@@ -18,7 +18,7 @@ from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery
 
-from api import running
+from api import running, serving
 from api.demo import catalogue
 from api.oauth.endpoints import KEYS_PATH
 from api.settings import log_name
@@ -75,7 +75,7 @@ def create_bank(config: BankConfig) -> Litestar:
 
 def from_environment() -> Litestar:
     """What the bank's server process calls; reads `VARIABLES`."""
-    postgres.die_with_parent(int(os.environ[running.PARENT]), signal.SIGKILL)
+    postgres.die_with_parent(int(os.environ[serving.PARENT]), signal.SIGKILL)
     issuer, code, partner = (os.environ[name] for name in VARIABLES)
     known = {institution.code: institution for institution in catalogue.institutions({})}
     return create_bank(
@@ -201,5 +201,5 @@ def _page(request: Request[Any, Any, Any], zh: str, en: str, status: int) -> Res
 
 
 if __name__ == "__main__":
-    postgres.die_with_parent(int(os.environ[running.PARENT]))
+    postgres.die_with_parent(int(os.environ[serving.PARENT]))
     running.listen("api.demo.bank:from_environment", port=int(sys.argv[1]), workers=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from api import running, telemetry
+from api import running, serving, telemetry
 from api.demo import catalogue, story, world
 from api.demo.callers import CallFailed
 from api.demo.steps import Story
@@ -155,7 +155,7 @@ def _write_connectors(home: Path, port: int) -> None:
 def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[None]:
     """A fictional bank in a process of its own."""
     told = {"ISSUER": settings.issuer, "CODE": code, "PARTNER": ids.public("ptn", made.partners[code])}
-    ours = {running.PARENT: str(os.getpid())}
+    ours = {serving.PARENT: str(os.getpid())}
     environment = {**os.environ, **ours, **{f"XINQIAO_BANK_{name}": value for name, value in told.items()}}
     port = host.rsplit(":", 1)[1]
     process = subprocess.Popen(

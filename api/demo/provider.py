@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, KeySet
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 
-from api import passwords, running, sessions
+from api import passwords, serving, sessions
 from api.oauth.authorizations import RequestUnusable
 from api.oidc import discovery
 from api.oidc.relying_party import RETURN_PATH
@@ -106,14 +106,14 @@ def create_provider(
 
 def from_worker() -> Litestar:
     """What the provider's server process calls; the database is the installation's."""
-    found = running.inherited()
+    settings, database = serving.inherited()
 
     @asynccontextmanager
     async def standing(_: Litestar) -> AsyncIterator[None]:
-        async with databases.opened(found.database, found.settings.home, found.settings.origin):
+        async with databases.opened(database, settings.home, settings.origin):
             yield
 
-    return create_provider(found.settings, standing)
+    return create_provider(settings, standing)
 
 
 @get(discovery.PATH)

@@ -90,7 +90,7 @@ async def own_log_count(request: AnyRequest) -> OwnLogCount:
     return OwnLogCount(count.state, count.listed, count.counted, when(count.until) if count.until else None)
 
 
-@get("/v1/me/grants", opt=person(), summary="My consents")
+@get("/v1/me/grants", opt=person(light=True), summary="My consents")
 async def list_own_grants(request: AnyRequest) -> Page[OwnGrant]:
     """Everything you ever allowed or were asked for, newest first."""
     async with request_view(request) as looking:
@@ -127,7 +127,9 @@ async def reject_grant(
         return answered(act, view(act, said.grant, back=said.back), 200)
 
 
-@post("/v1/me/grants/{grant_id:str}/pause", opt=person(), status_code=200, summary="Pause a consent")
+@post(
+    "/v1/me/grants/{grant_id:str}/pause", opt=person(light=True), status_code=200, summary="Pause a consent"
+)
 async def pause_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
     """Stop every use for as long as you like; the consent stands. Twice is fine."""
     async with request_act(request) as act:
@@ -135,7 +137,9 @@ async def pause_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[
         return answered(act, view(act, row), 200)
 
 
-@post("/v1/me/grants/{grant_id:str}/resume", opt=person(), status_code=200, summary="Resume a consent")
+@post(
+    "/v1/me/grants/{grant_id:str}/resume", opt=person(light=True), status_code=200, summary="Resume a consent"
+)
 async def resume_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
     """Let a paused consent be used again. Twice is fine."""
     async with request_act(request) as act:
@@ -158,21 +162,26 @@ async def extend_grant(
         return answered(act, view(act, row, receipt), 200)
 
 
-@post("/v1/me/pause", opt=person(), status_code=200, summary="Pause everything")
+@post("/v1/me/pause", opt=person(light=True), status_code=200, summary="Pause everything")
 async def pause_everything(request: AnyRequest) -> Response[bytes]:
     """Stop every use of your data at once, until you resume."""
     async with request_act(request) as act:
         return answered(act, Switched(await grants.pause_all(act)), 200)
 
 
-@post("/v1/me/resume", opt=person(), status_code=200, summary="Resume everything")
+@post("/v1/me/resume", opt=person(light=True), status_code=200, summary="Resume everything")
 async def resume_everything(request: AnyRequest) -> Response[bytes]:
     """Let all that is paused be used again."""
     async with request_act(request) as act:
         return answered(act, Switched(await grants.resume_all(act)), 200)
 
 
-@post("/v1/me/grants/{grant_id:str}/withdraw", opt=person(), status_code=200, summary="Withdraw a consent")
+@post(
+    "/v1/me/grants/{grant_id:str}/withdraw",
+    opt=person(light=True),
+    status_code=200,
+    summary="Withdraw a consent",
+)
 async def withdraw_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[bytes]:
     """End a consent: every use of it stops in this same step. Withdrawing twice is fine."""
     async with request_act(request) as act:

@@ -109,7 +109,7 @@ async def show_score(request: AnyRequest, score_id: FromPath[str]) -> ScoreView:
 @check_on_replay
 async def still_told(act: Act, stored: Stored) -> None:
     """An old answer that holds a score is given again only while nothing was disputed, objected to or set aside since."""
-    if act.purpose is not scores.PURPOSE or stored.reply.status != 201:
+    if act.purpose is not scores.PURPOSE or stored.reply.status != 201 or stored.grant is None:
         return
     told = msgspec.json.decode(stored.reply.body, type=Marks)
     if told.id.startswith("scr_"):

@@ -155,7 +155,7 @@ def _retention(data: AttestationRequest) -> Retention | None:
     raise Unacceptable("say under which law it is kept, and until which day", *faults)
 
 
-@get("/v1/me/withdrawals", opt=person(), summary="My withdrawals")
+@get("/v1/me/withdrawals", opt=person(light=True), summary="My withdrawals")
 async def list_own_withdrawals(request: AnyRequest) -> Page[OwnWithdrawal]:
     """What each recipient did after your consents ended, newest first."""
     async with request_view(request) as looking:

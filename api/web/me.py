@@ -23,7 +23,7 @@ RECENT = 5
 Before = Annotated[str | None, QueryParameter(max_length=40)]
 
 
-@get("/me", opt=person(), include_in_schema=False)
+@get("/me", opt=person(light=True), include_in_schema=False)
 async def home(request: AnyRequest) -> Response[str]:
     """Everything at a glance."""
     user = person_of(request).user
@@ -99,7 +99,7 @@ async def own_proof(request: AnyRequest, fact_id: FromPath[str]) -> Response[str
     return page.file(request, f"{fact_id}.tlog-proof", str(found.proof or ""), "text/plain")
 
 
-@post("/me/stop", opt=person(), include_in_schema=False, status_code=303)
+@post("/me/stop", opt=person(light=True), include_in_schema=False, status_code=303)
 async def stop_everything(request: AnyRequest) -> Redirect:
     """Withdraw every consent in one act."""
     await forms.read(request)
@@ -108,7 +108,7 @@ async def stop_everything(request: AnyRequest) -> Redirect:
     return page.go(request, "/me/stopped")
 
 
-@post("/me/pause", opt=person(), include_in_schema=False, status_code=303)
+@post("/me/pause", opt=person(light=True), include_in_schema=False, status_code=303)
 async def pause_everything(request: AnyRequest) -> Redirect:
     """Pause every consent in one act, or let everything that is paused be used again."""
     form = await forms.read(request)
@@ -118,7 +118,7 @@ async def pause_everything(request: AnyRequest) -> Redirect:
     return page.go(request, "/me")
 
 
-@get("/me/stopped", opt=person(), include_in_schema=False)
+@get("/me/stopped", opt=person(light=True), include_in_schema=False)
 async def stopped(request: AnyRequest) -> Response[str]:
     """When everything stopped, and how far each recipient is."""
     user = person_of(request).user
@@ -156,12 +156,9 @@ async def names(at: Act | View, rows: list[GrantRow], entries: list[Entry]) -> N
 
 async def checked(at: Act | View, entries: list[Entry]) -> list[dict[str, object]]:
     """Entries with the state of their proofs, verified now."""
+    found = await evidence.of_facts(at, [entry.fact for entry in entries])
     return [
-        {
-            "entry": entry,
-            "id": ids.public("fct", entry.fact),
-            "proof": (await evidence.of_fact(at, entry.fact)).state,
-        }
+        {"entry": entry, "id": ids.public("fct", entry.fact), "proof": found[entry.fact].state}
         for entry in entries
     ]
 

@@ -14,7 +14,7 @@ from consent import access_log, effects, extensions, grants, life, receipts
 from partners import directory
 
 
-@get("/me/grants/{grant_id:str}", opt=person(), include_in_schema=False)
+@get("/me/grants/{grant_id:str}", opt=person(light=True), include_in_schema=False)
 async def own_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """One consent and its history."""
     grant, user = GrantId(ids.private("gnt", grant_id)), person_of(request).user
@@ -37,7 +37,7 @@ async def own_grant(request: AnyRequest, grant_id: FromPath[str]) -> Response[st
         )
 
 
-@get("/me/grants/{grant_id:str}/receipt", opt=person(), include_in_schema=False)
+@get("/me/grants/{grant_id:str}/receipt", opt=person(light=True), include_in_schema=False)
 async def receipt(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """The newest signed receipt as a file (compact JWS)."""
     async with request_view(request) as view:
@@ -60,7 +60,7 @@ async def receipt_on_paper(request: AnyRequest, grant_id: FromPath[str]) -> Resp
     return page.file(request, f"{grant_id}.receipt.pdf", printed, "application/pdf")
 
 
-@post("/me/grants/{grant_id:str}/pause", opt=person(), include_in_schema=False, status_code=303)
+@post("/me/grants/{grant_id:str}/pause", opt=person(light=True), include_in_schema=False, status_code=303)
 async def pause(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """Stop every use until the person resumes it, or let it be used again."""
     form = await forms.read(request)
@@ -70,7 +70,7 @@ async def pause(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     return page.go(request, f"/me/grants/{grant_id}")
 
 
-@post("/me/grants/{grant_id:str}/withdraw", opt=person(), include_in_schema=False, status_code=303)
+@post("/me/grants/{grant_id:str}/withdraw", opt=person(light=True), include_in_schema=False, status_code=303)
 async def withdraw(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     """End the consent; every use of it stops in this same act."""
     await forms.read(request)
@@ -79,7 +79,7 @@ async def withdraw(request: AnyRequest, grant_id: FromPath[str]) -> Redirect:
     return page.go(request, f"/me/grants/{grant_id}/withdrawn")
 
 
-@get("/me/grants/{grant_id:str}/withdrawn", opt=person(), include_in_schema=False)
+@get("/me/grants/{grant_id:str}/withdrawn", opt=person(light=True), include_in_schema=False)
 async def withdrawn(request: AnyRequest, grant_id: FromPath[str]) -> Response[str]:
     """When it stopped, and what each recipient did then."""
     async with request_view(request) as view:

@@ -17,7 +17,7 @@ CODE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 BREAK = "\n---\n"
 
 
-@get("/problems/{code:str}", opt=public(), include_in_schema=False)
+@get("/problems/{code:str}", opt=public(light=True), include_in_schema=False)
 async def problem(request: AnyRequest, code: FromPath[str]) -> Response[str]:
     """The page that the `type` of a problem document (RFC 9457) leads to."""
     return page.show(request, "problem_page.html", code=code, text=text(code, page.language(request)))

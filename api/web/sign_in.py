@@ -19,7 +19,7 @@ HOME = {"person": onward.HOME, "staff": "/compliance/start"}
 ANSWER_LENGTH_MAX = 2_048
 
 
-@get(onward.SIGN_IN, opt=public(), include_in_schema=False)
+@get(onward.SIGN_IN, opt=public(light=True), include_in_schema=False)
 async def leave(request: AnyRequest) -> Redirect:
     """On to the provider; who is signed in already, and need not prove it anew, goes on at once."""
     wanted = onward.read(request.query_params)
@@ -31,7 +31,7 @@ async def leave(request: AnyRequest) -> Redirect:
     return answer
 
 
-@get(RETURN_PATH, opt=public(), include_in_schema=False)
+@get(RETURN_PATH, opt=public(light=True), include_in_schema=False)
 async def come_back(request: AnyRequest) -> Redirect:
     """Back from the provider: a session of their own for whom it vouches for, once for each time they left."""
     settings = request.app.state.settings
@@ -60,7 +60,7 @@ def _once(request: AnyRequest, name: str) -> str:
     return given[0] if given else ""
 
 
-@get("/sign-in/{link:str}", opt=public(), include_in_schema=False)
+@get("/sign-in/{link:str}", opt=public(light=True), include_in_schema=False)
 async def sign_in(request: AnyRequest, link: FromPath[str]) -> Response[Any]:
     """Spend the link; whoever opened it is signed in for half an hour.
 
@@ -77,7 +77,7 @@ async def sign_in(request: AnyRequest, link: FromPath[str]) -> Response[Any]:
     return await _enter(request, await sessions.sign_in(request.app.state.settings, link))
 
 
-@post("/sign-in/{link:str}", opt=public(), include_in_schema=False, status_code=303)
+@post("/sign-in/{link:str}", opt=public(light=True), include_in_schema=False, status_code=303)
 async def sign_in_asked(request: AnyRequest, link: FromPath[str]) -> Redirect:
     """Spend the link after the person said so on our own page."""
     sessions.refuse_other_sites(request)
@@ -100,7 +100,7 @@ async def _is_person(request: AnyRequest) -> bool:
     return True
 
 
-@post("/sign-out", opt=public(), include_in_schema=False, status_code=303)
+@post("/sign-out", opt=public(light=True), include_in_schema=False, status_code=303)
 async def sign_out(request: AnyRequest) -> Redirect:
     """End the session of the cookie, if the form is of this session."""
     await forms.read(request)
@@ -108,7 +108,7 @@ async def sign_out(request: AnyRequest) -> Redirect:
     return page.go(request, SIGNED_OUT_PATH)
 
 
-@get(SIGNED_OUT_PATH, opt=public(), include_in_schema=False)
+@get(SIGNED_OUT_PATH, opt=public(light=True), include_in_schema=False)
 async def signed_out(request: AnyRequest) -> Response[str]:
     """Say that it worked; where the person may still be signed in at the provider, say where to sign out there."""
     connected: RelyingParty | None = request.app.state.relying_party

@@ -23,7 +23,7 @@ routes = [
     create_static_files_router(
         path="/static",
         directories=[HERE],
-        opt=public(),
+        opt=public(light=True),
         include_in_schema=False,
         exception_handlers={ValueError: no_file_name},
         cache_control=CacheControlHeader(public=True, max_age=3_600),

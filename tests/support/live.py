@@ -27,7 +27,7 @@ WAIT_SECONDS = 30.0
 STOP_SECONDS = 20.0
 PORTS = range(20_000, 32_000)
 """Below the ports that the kernel gives to outgoing connections."""
-NOBODY = "http://127.0.0.1:9"
+NOBODY = "https://127.0.0.1:9"
 """A provider that is not there: where nobody signs in at one, none need be started beside the server."""
 OUTSIDE = ("XINQIAO_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 

@@ -62,8 +62,8 @@ def _purposes(names: tuple[str, ...]) -> frozenset[Purpose]:
 
 
 async def spend_one(key: bytes, until: datetime) -> bool:
-    """Spend an id that is not part of a call; whether it was there to be spent."""
-    async with open_upkeep() as upkeep:
+    """Spend an id that is not part of a call; whether it was there to be spent. Signing in takes this way."""
+    async with open_upkeep(reserved=True) as upkeep:
         return bool(await upkeep.db.execute_query_dict(SPEND, [key, until]))
 
 

@@ -1,0 +1,12 @@
+"""What stops here when a grant ends, apart from the code that evaluates: stopping must work while scoring does not."""
+
+from compliance.act import Act
+from compliance.vocabulary import Purpose
+from consent.endings import Ended, on_grant_ended
+
+
+@on_grant_ended("scoring_preview")
+async def forget_previews(act: Act, ended: Ended) -> None:
+    """Without the consent to look at one's own data nothing of what was worked out is kept."""
+    if ended.purpose is Purpose.SELF_VIEW:
+        await act.db.execute_query("delete from scoring_preview where grant_id = $1", [ended.grant])
