@@ -7,6 +7,8 @@ PY := $(VENV)/bin/python
 export UV_PYTHON_DOWNLOADS := never
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
+# A process per core, each with a database server of its own; the tests of a file stay together.
+TESTS = $(PY) -m pytest -q -n auto --dist loadfile
 
 .PHONY: help setup demo test check bench fuzz simulate clean lock openapi browser
 
@@ -35,7 +37,7 @@ demo: $(VENV)/.run ## Play the story and keep serving (ONCE=1, DATA=folder, PORT
 	$(VENV)/bin/xinqiao demo $(if $(ONCE),--once) $(if $(DATA),--data $(DATA)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(VENV)/.run $(VENV)/.test ## The tests that need Python and the embedded database only
-	$(PY) -m pytest -q -m "not browser and not npm and not check" $(ARGS)
+	$(TESTS) -m "not browser and not npm and not check" $(ARGS)
 
 check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything CI runs
 	$(VENV)/bin/ruff format --check .
@@ -43,7 +45,7 @@ check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything C
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/xinqiao openapi --check
-	$(PY) -m pytest -q $(ARGS)
+	$(TESTS) $(ARGS)
 
 bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
 	$(PY) -m benchmarks --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))

@@ -16,6 +16,7 @@ NAMES = (
     "permit",
     "withdrawal",
     "withdrawal_to_denial",
+    "own_pages",
     "person_map",
 )
 LATEST = Path(__file__).with_name("latest.jsonl")

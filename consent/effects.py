@@ -51,6 +51,10 @@ returning e.grant_id, e.delivered_at
 OWN = f"{SELECT} where e.grant_id = $1 and e.recipient = $2 for update of e"
 MINE = f"{SELECT} where e.user_id = $1 order by e.requested_at desc, e.recipient limit $2"
 OF_GRANT = f"{SELECT} where e.grant_id = $1 order by e.recipient"
+LATE = f"""{SELECT}
+where e.settled_at is null and coalesce(case when e.acknowledged_at is null then e.acknowledge_by end, e.settle_by) <= $1
+order by coalesce(case when e.acknowledged_at is null then e.acknowledge_by end, e.settle_by) limit $2
+"""
 MISSED = """
 select grant_id, recipient, user_id, acknowledge_by, acknowledged_at, settle_by, settled_at, escalated_at
 from consent_effect
@@ -283,6 +287,13 @@ async def of_deletion(view: View, deletion: UUID) -> list[Effect]:
 async def any_overdue(upkeep: Upkeep) -> bool:
     """Whether there is anything for `escalate_overdue` to do; the upkeep is a worker's."""
     return bool(await upkeep.db.execute_query_dict(MISSED, [upkeep.now, 1]))
+
+
+async def late(act: Act) -> list[Effect]:
+    """What recipients are late with, the longest first, for staff. Records `late_withdrawals_listed`."""
+    rows = await act.db.execute_query_dict(LATE, [act.now, PAGE_MAX])
+    act.record("late_withdrawals_listed", {"count": len(rows)})
+    return [_effect(row) for row in rows]
 
 
 async def escalate_overdue(act: Act, limit: int) -> int:

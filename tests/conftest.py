@@ -1,4 +1,4 @@
-"""One PostgreSQL for the whole run; one cloned database for each test that needs one."""
+"""One PostgreSQL for each process that runs tests; one cloned database for each test that needs one."""
 
 import asyncio
 import fcntl
@@ -29,6 +29,8 @@ numbers = count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # whoever hands the tests out runs none
     stack = config.stash[STACK] = ExitStack()
     server = _external() or _embedded(stack)
     template = replace(

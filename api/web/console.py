@@ -12,7 +12,7 @@ from api.v1.wire import PLAIN
 from api.web import forms, me, page
 from compliance import ids
 from compliance.vocabulary import FactId, PartnerId, Staff, StaffRole
-from consent import access_log, fact_search, permits
+from consent import access_log, effects, fact_search, permits
 from consent.fact_search import Query
 from partners import directory
 
@@ -98,4 +98,18 @@ async def look(request: AnyRequest, fact_id: FromPath[str]) -> Response[str]:
         )
 
 
-routes = [begin, search, ask_reason, look]
+@get("/compliance/withdrawals", opt=staff(*LOOKING), include_in_schema=False)
+async def late_withdrawals(request: AnyRequest) -> Response[str]:
+    """Which recipients have not confirmed or deleted in time; who the person is does not stand there."""
+    async with request_act(request) as act:
+        late = await effects.late(act)
+        return page.show(
+            request,
+            "late_withdrawals.html",
+            late=late,
+            names=await directory.names(act, {effect.recipient for effect in late}),
+            public=ids.public,
+        )
+
+
+routes = [begin, search, late_withdrawals, ask_reason, look]

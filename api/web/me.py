@@ -20,6 +20,7 @@ from consent.tables import GrantRow
 from partners import directory
 
 RECENT = 5
+ENDED_SHOWN = 10
 Before = Annotated[str | None, QueryParameter(max_length=40)]
 
 
@@ -34,6 +35,7 @@ async def home(request: AnyRequest) -> Response[str]:
             request,
             "me.html",
             cards=[card(view, row) for row in rows],
+            ended_shown=ENDED_SHOWN,
             effects=await effects.unsettled(view, user),
             now=view.now,
             public=ids.public,
@@ -42,6 +44,19 @@ async def home(request: AnyRequest) -> Response[str]:
             names=await names(view, rows, used),
             log=await checked(view, used),
             objects=await objections.held(view),
+        )
+
+
+@get("/me/grants", opt=person(light=True), include_in_schema=False)
+async def every_consent(request: AnyRequest) -> Response[str]:
+    """Every consent, a line each: those that stand, then the newest of the others."""
+    async with request_view(request) as view:
+        rows = await grants.mine(view, person_of(request).user)
+        return page.show(
+            request,
+            "own_grants.html",
+            cards=[card(view, row) for row in rows],
+            names=await names(view, rows, []),
         )
 
 
@@ -174,6 +189,7 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
 
 routes = [
     home,
+    every_consent,
     own_log,
     own_log_proof,
     own_fact,

@@ -12,7 +12,8 @@ from typing import Any
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_percent, get_currency_precision
 
-from compliance.vocabulary import Category, Language, PartnerId, Purpose
+from compliance import ids
+from compliance.vocabulary import OPERATOR, Category, Language, PartnerId, Purpose
 from consent.permits import BUSINESS_ZONE
 
 LOCALE = Path(__file__).parent / "locale"
@@ -101,5 +102,7 @@ class Words:
         return self.said(f"fact.{kind}") or kind
 
     def party(self, partner: PartnerId, names: Names) -> str:
-        """A partner's name, or the operator's."""
-        return names[partner][self.language] if partner in names else self.operator
+        """A partner's name, or the operator's; one that is in no directory is called by its id."""
+        if partner in names:
+            return names[partner][self.language]
+        return self.operator if partner == OPERATOR else ids.public("ptn", partner)

@@ -142,7 +142,7 @@ async def seen(site: Site, me: Browser, lender: PartnerId) -> list[str]:
         "/me/stopped",
         "/schema",
     ]
-    pages += ["/me/rights", "/me/disputes/new"]
+    pages += ["/me/rights", "/me/disputes/new", "/me/grants", "/me/data", "/me/delete"]
     return [*pages, "/problems/consent_missing", "/signed-out"]
 
 

@@ -178,6 +178,7 @@ def test_what_is_light_is_listed():
     assert {str(route) for route in routes.every() if route.access.light} == {
         "GET /healthz",
         "GET /me",
+        "GET /me/grants",
         "GET /me/grants/{grant_id:str}",
         "GET /me/grants/{grant_id:str}/receipt",
         "GET /me/grants/{grant_id:str}/withdrawn",

@@ -14,7 +14,7 @@ from support.world import Browser, Software, World, told
 from api import worker
 from api.oauth.scopes import Scope
 from compliance import ids
-from compliance.vocabulary import Person
+from compliance.vocabulary import Person, StaffRole
 
 LAW = "反洗钱法第三十四条"
 UNTIL = (datetime.now(UTC) + timedelta(days=1_000)).date().isoformat()
@@ -126,6 +126,11 @@ async def test_a_late_bank_is_shown_as_late_and_recorded(here, bank, me, owner):
     await owner.execute("update consent_effect set acknowledge_by = now()")
     seen = await page(browser, f"/me/grants/{grant}/withdrawn")
     assert "is late" in seen
+    officer = await here.console(StaffRole.COMPLIANCE_OFFICER)
+    late = await page(officer, "/compliance/withdrawals")
+    assert grant in late
+    assert "Bank alpha" in late
+    assert str(me[0].user) not in late
     assert "Overdue" in await page(browser, "/me")
     assert await worker.escalate_overdue()
     assert not await worker.escalate_overdue()
@@ -134,6 +139,7 @@ async def test_a_late_bank_is_shown_as_late_and_recorded(here, bank, me, owner):
     assert own["overdue"]
     told(await acknowledge(bank, grant), 200)
     assert "is late" not in await page(browser, f"/me/grants/{grant}/withdrawn")
+    assert grant not in await page(officer, "/compliance/withdrawals")
 
 
 async def test_a_frozen_bank_still_learns_and_answers(here, bank, me, owner):
