@@ -17,7 +17,7 @@ AGE_SECONDS_MAX = 300
 Outcome = Literal["purged", "retained_by_law"]
 
 
-class Attestation(msgspec.Struct, frozen=True):
+class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The claims: which client says what about which consent; what is kept names its law and its last day."""
 
     iss: str

@@ -27,6 +27,7 @@ EXPECTED = (
     FileNotFoundError,
 )
 USAGE_ERROR, FAILED = 2, 1
+PORT, LIGHT_PORT = 8080, 8090
 
 
 def main() -> None:
@@ -59,14 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--data", type=Path, help="a folder in the canonical shape, instead of the synthetic set"
     )
-    demo.add_argument("--port", type=_port, default=8080)
+    demo.add_argument("--port", type=_port, default=PORT)
     demo.add_argument(
         "--write-credentials", type=Path, metavar="DIR", help="write an outside client's files there"
     )
     demo.set_defaults(run=_demo)
 
     serve = commands.add_parser("serve", help="run the API, the pages and the worker")
-    serve.add_argument("--port", type=_port, default=8080)
+    serve.add_argument("--port", type=_port, help=f"default {PORT}, with --light {LIGHT_PORT}")
     serve.add_argument("--workers", type=int, choices=range(1, 65), default=1, metavar="N")
     serve.add_argument(
         "--light", action="store_true", help="only what people need to stop a use: no worker, no model"
@@ -211,7 +212,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     from api import running  # noqa: PLC0415 - keeps `xinqiao quote` quick
 
     run = running.serve_light if arguments.light else running.serve
-    return run(_settings(arguments.port), port=arguments.port, workers=arguments.workers)
+    port = arguments.port or (LIGHT_PORT if arguments.light else PORT)
+    # The light server stands in for the other one: it has the other's address, whatever port it listens at.
+    return run(_settings(PORT if arguments.light else port), port=port, workers=arguments.workers)
 
 
 def _work(_: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -56,6 +57,7 @@ def serve(settings: Settings, *, port: int, workers: int) -> int:
     """
     telemetry.set_up()
     _refuse_fictional_custodians(settings)
+    _refuse_taken(port)
     with standing(settings), ExitStack() as beside:
         beside.enter_context(kept_running("worker"))
         if settings.provider is None and not settings.in_production:
@@ -73,6 +75,23 @@ def _refuse_fictional_custodians(settings: Settings) -> None:
         raise SettingUnusable("appoint two custodians first: xinqiao keys custodians FILE")
 
 
+def _refuse_taken(port: int) -> None:
+    """Two servers on one port would share its calls at random: the kernel lets them."""
+    if in_use(port):
+        raise SettingUnusable(f"port {port} is in use; choose another with --port")
+
+
+def in_use(port: int) -> bool:
+    """Whether somebody listens at a port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def provider_port(port: int) -> int:
     """Where the development provider listens that belongs to a server at this port."""
     return port + 5
@@ -86,6 +105,7 @@ def development_provider(port: int) -> str:
 def serve_light(settings: Settings, *, port: int, workers: int) -> int:
     """Serve only what stops a use until told to stop, with no worker beside it."""
     telemetry.set_up()
+    _refuse_taken(port)
     with standing(settings):
         telemetry.log.info("serving", port=port)
         listen("api.light:from_worker", port=port, workers=workers)
@@ -150,7 +170,8 @@ def child(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Pope
     """Another `xinqiao` command in a process of its own, which ends with the block and dies with us; `log` takes its lines."""
     with ExitStack() as files:
         out = files.enter_context(log.open("ab")) if log else None
-        command = [sys.executable, "-m", "api.cli", *arguments]
+        # -P: what lies in the folder it was started from is no code of ours.
+        command = [sys.executable, "-P", "-m", "api.cli", *arguments]
         environment = {**os.environ, PARENT: str(os.getpid())}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
     try:

@@ -30,6 +30,8 @@ def assemble(
     database: Database,
     routes: Sequence[ControllerRouterHandler],
     described: OpenAPIConfig | None = None,
+    *,
+    light: bool = False,
 ) -> Litestar:
     """Build an application, or fail if a route forgot its access or a notice what the law demands."""
     notices.all_in_force()
@@ -46,7 +48,7 @@ def assemble(
         before_send=[access.keep_private],
         exception_handlers=failures.HANDLERS,
         lifespan=[standing],
-        state=State({"settings": settings, "relying_party": relying_party}),
+        state=State({"settings": settings, "relying_party": relying_party, "light": light}),
         request_max_body_size=settings.body_bytes_max,
         openapi_config=described,
     )

@@ -73,3 +73,9 @@ class AuthorizationRow(Model):
 holdings.deletes("api_session", part=None, at_once=False)
 holdings.deletes("api_link", part=None, at_once=False)
 holdings.deletes("api_password", part=None, at_once=False)
+holdings.deletes(
+    "api_authorization",
+    "grant_id in (select id from consent_grant where user_id = $1)",
+    part=None,
+    at_once=False,
+)

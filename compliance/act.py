@@ -5,12 +5,14 @@ transaction, the tenant or the log. `open_view` reads a caller's own things and 
 for bookkeeping that concerns nobody's data; an architecture test lists the files that may call it.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import asyncpg
 from tortoise import connections
@@ -46,6 +48,9 @@ PEOPLE = 7_001
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
+_turns: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
+
+
 class Busy(Refusal):
     """Another act held what this one needs for longer than anybody should wait; nothing was changed."""
 
@@ -56,16 +61,20 @@ class Busy(Refusal):
 @asynccontextmanager
 async def _alone(*, reserved: bool) -> AsyncGenerator[BaseDBAsyncClient]:
     """One transaction that stands in no other: a nested one would keep the inner role for the outer act."""
-    if _inside.get():
-        raise RuntimeError("acts, views and upkeep do not nest")
+    _refuse_inside()
     token = _inside.set(True)
     try:
         async with in_transaction(RESERVED if reserved else ORDINARY) as db:
             yield db
-    except asyncpg.LockNotAvailableError:
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
         raise Busy("try again; nothing was changed") from None
     finally:
         _inside.reset(token)
+
+
+def _refuse_inside() -> None:
+    if _inside.get():
+        raise RuntimeError("acts, views and upkeep do not nest")
 
 
 @dataclass(slots=True)
@@ -123,6 +132,10 @@ class Act:
         return self.reply
 
 
+OwnCheck = Callable[[Act], Awaitable[None]]
+_own_checks: list[OwnCheck] = []
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """A read-only look at the caller's own things."""
@@ -150,10 +163,33 @@ async def open_act(
     before raises `Replayed` with the same answer, after what it rests on was checked again. `reserved`: on one of
     the connections that only stopping a use may take.
     """
+    _refuse_inside()
+    async with _turn(principal), _opened(principal, purpose, once, reserved=reserved) as act:
+        yield act
+
+
+@asynccontextmanager
+async def _turn(principal: Principal) -> AsyncGenerator[None]:
+    """A person's acts wait for each other in the process before any takes a connection: nobody holds several by waiting."""
+    if not isinstance(principal, Person):
+        yield
+        return
+    turn = _turns.get(principal.user) or _turns.setdefault(principal.user, asyncio.Lock())
+    async with turn:
+        yield
+
+
+@asynccontextmanager
+async def _opened(
+    principal: Principal, purpose: Purpose | None, once: Once | None, *, reserved: bool
+) -> AsyncGenerator[Act]:
     act: Act | None = None
     try:
         async with _alone(reserved=reserved) as db:
             act = Act(principal, purpose, db, await _enter(db, principal), concerning=_self(principal))
+            if isinstance(principal, Person):
+                for check in _own_checks:
+                    await check(act)
             stored = await replies.find(db, once, act.now) if once else None
             if stored is None:
                 yield act
@@ -165,10 +201,18 @@ async def open_act(
                 "answer_replayed", {"status": stored.reply.status}, person=stored.person, grant=stored.grant
             )
             await _close(act, None)
+    except Busy:
+        raise  # to record it would wait for the same lock again
     except Refusal as refusal:
         await record_refusal(principal, purpose, refusal, act, reserved=reserved)
         raise
     raise Replayed(stored.reply)
+
+
+def before_own_acts(check: OwnCheck) -> OwnCheck:
+    """Declare what must hold before anything else in each act of a person (consent declares that they exist)."""
+    _own_checks.append(check)
+    return check
 
 
 async def _close(act: Act, once: Once | None) -> None:

@@ -2,15 +2,17 @@
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cryptography.exceptions import InvalidTag
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from compliance.database import ground
-from compliance.keys import Sealer
+from compliance.keys import KeyErased, Sealer
 from compliance.refusals import Refusal
 from compliance.vocabulary import GrantId, PartnerClient, Person, Principal, UserId
 
@@ -108,9 +110,19 @@ async def find(db: BaseDBAsyncClient, once: Once, now: datetime) -> Stored | Non
     row = rows[0]
     if not hmac.compare_digest(row["fingerprint"], once.fingerprint):
         raise KeyReused("use a new Idempotency-Key for a call with another content")
-    sealer = await ground().key_store.sealer(row["person"])
-    body = sealer.open(row["sealed"], once.key)
+    body = await _opened(row, once)
     return Stored(Reply(row["status"], body, replayed=True), row["person"], row["grant_id"])
+
+
+async def _opened(row: Mapping[str, Any], once: Once) -> bytes:
+    """The body, by the person's key; about somebody whose key was gone already, it was kept under the installation's."""
+    store = ground().key_store
+    sealers = await store.sealers([row["person"]] if row["person"] else [])
+    for sealer in (sealers.get(row["person"]), store.installation):
+        with suppress(InvalidTag):
+            if sealer:
+                return sealer.open(row["sealed"], once.key)
+    raise KeyErased("the data were deleted and cannot be read again")
 
 
 async def keep(

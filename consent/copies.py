@@ -1,5 +1,6 @@
 """The copy of everything that is held about a person, for themselves (PIPL Art 45): each table as it stands, opened."""
 
+import asyncio
 import csv
 import io
 import json
@@ -16,16 +17,27 @@ from compliance.canonical import Json
 from compliance.database import ground
 from compliance.keys import Sealer
 from compliance.refusals import Refusal
-from consent import holdings, statements
+from compliance.vocabulary import PartnerId, StaffRole
+from consent import holdings, receipts, statements
 from consent.holdings import Holding
 from consent.permits import OwnPermit
 
+AT_ONCE = 100
 ROWS_MAX = 100_000
 """Of one table. Nobody has as many; who had would be answered by hand."""
 Row = dict[str, Any]
 Opening = Callable[[Act, Sealer, Row], Awaitable[Row]]
 HIDDEN = frozenset(
-    {"user_id", "person", "transaction", "seq", "reference_index", "fact_promise", "permit_digest"}
+    {
+        "user_id",
+        "person",
+        "transaction",
+        "seq",
+        "reference_index",
+        "fact_promise",
+        "permit_digest",
+        "commitment",
+    }
 )
 """Ids and numbers inside the installation; they say nothing about anybody."""
 PREFIXES = {
@@ -45,6 +57,8 @@ PREFIXES = {
     "fact": "fct",
     "pseudonym": "usr",
 }
+STAFF = ("principal", "answered_by")
+"""Who acted, as the log names them: of staff a person learns the role."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run: such a cell begins with an apostrophe."""
 _opened: dict[str, Opening] = {}
@@ -113,17 +127,29 @@ async def _rows(act: Act, own: OwnPermit, holding: Holding, sealer: Sealer) -> l
         raise CopyTooLarge("write to us: we give you the whole copy by hand")
     opening = _opened.get(holding.table)
     rows = [json.loads(row["line"]) for row in found]
-    return [_public(await opening(act, sealer, row) if opening else row, holding) for row in rows]
+    told = []
+    for number, row in enumerate(rows):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)  # a long copy lets others have their turn
+        told.append(_public(await opening(act, sealer, row) if opening else row, holding))
+    return told
 
 
 def _public(row: Row, holding: Holding) -> Row:
-    told = {}
-    for name, value in row.items():
-        prefix = holding.prefix if name == "id" else PREFIXES.get(name)
-        if name in HIDDEN or (name == "id" and prefix is None):
-            continue
-        told[name] = ids.public(prefix, UUID(value)) if prefix and _is_id(value) else value
-    return told
+    return {
+        name: _told(name, value, holding.prefix if name == "id" else PREFIXES.get(name))
+        for name, value in row.items()
+        if name not in HIDDEN and not (name == "id" and holding.prefix is None)
+    }
+
+
+def _told(name: str, value: Any, prefix: str | None) -> Any:
+    if name in STAFF and isinstance(value, str):
+        role, _, _ = value.partition(":")
+        return role if role in list(StaffRole) else value  # never who it was
+    if not prefix or not _is_id(value):
+        return value
+    return receipts.party(PartnerId(UUID(value))) if prefix == "ptn" else ids.public(prefix, UUID(value))
 
 
 def _is_id(value: object) -> bool:

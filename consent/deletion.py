@@ -55,16 +55,15 @@ async def delete_person(act: Act) -> Deletion:
 
     Every consent ends as withdrawn and its recipients are asked to delete. What a law demands stays in a capsule that
     nobody here can open. Answers with a signed certificate (compact JWS, ES256) without anything personal in it.
-    Records `person_deleted`. Raises `KeyErased` the second time.
+    Records `person_deleted`. Raises `KeyErased` the second time, as every act of somebody deleted does.
     """
     user = grants.acting_person(act).user
     deletion = ids.random_id()
+    await _lock(act, user)
     await grants.withdraw_all(act)
     await _answer_what_waits(act)
     capsule = await capsules.seal(act, user)
     rows = await _forget(act, user, at_once=True)
-    if not rows["consent_person"]:
-        raise KeyErased("you were deleted before")
     certificate = ground().keyring.sign(TYPE, _certificate(act, deletion, capsule, rows))
     await act.db.execute_query(
         """insert into consent_deletion (id, user_id, erased_at, certificate, capsule, keep_until)
@@ -73,6 +72,17 @@ async def delete_person(act: Act) -> Deletion:
     )
     act.record("person_deleted", {"deletion": ids.public("del", deletion)}, person=user)
     return Deletion(deletion, act.now, None, certificate, capsule)
+
+
+async def _lock(act: Act, user: UserId) -> None:
+    """First of all what others lock to add something about the person: whoever came before is waited for.
+
+    The person before their consents, consents before what rests on them: everybody locks in this order.
+    """
+    for holding in reversed(holdings.declared()):
+        if holding.locked:
+            await act.db.execute_query_dict(holding.lock, [user])
+    await act.tick()
 
 
 async def _answer_what_waits(act: Act) -> None:
@@ -136,6 +146,12 @@ async def finish(act: Act, limit: int) -> int:
     told: list[Json] = [ids.public("del", row["id"]) for row in found]
     act.record("deletions_finished", {"deletions": told})
     return len(found)
+
+
+async def mine(view: View) -> Deletion | None:
+    """The deletion of the person whose session this is, if they were deleted."""
+    rows = await view.db.execute_query_dict("select id from consent_deletion")
+    return await look(view, rows[0]["id"]) if rows else None
 
 
 async def look(view: View, deletion: UUID) -> Deletion:

@@ -11,7 +11,7 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import Category, FactId, PartnerId, UserId
-from consent import access_log, statements
+from consent import access_log, objections, people, statements
 from consent.permits import OwnPermit, StaffPermit
 from consent.tables import DisputeRow
 
@@ -214,6 +214,7 @@ async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, t
     until data come that were cut off after this moment.
     """
     plain = statements.checked(text, length_min=statements.ANSWER_LENGTH_MIN)
+    await people.hold(act, await whose(act, dispute))
     row = await _held(act, dispute)
     if row.state != State.OPEN:
         raise DisputeSettled("it was answered or withdrawn before")
@@ -225,6 +226,7 @@ async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, t
     _record(act, kind, row, answer_sha256=statements.digest(plain))
     if upheld and row.category:
         _record(act, "correction_ordered", row)
+        await objections.leave_lists(act, UserId(row.user_id), "disputed", row.category)
     return row
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from compliance import ids
 from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
+from compliance.keys import KeyErased
 from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
 from compliance.vocabulary import (
     OPERATOR,
@@ -122,6 +123,7 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
     permits.refuse_unregistered(act, wanted.purpose)
     _refuse_too_wide(wanted, offered)
     if wanted.user and not isinstance(act.principal, Person):
+        await _refuse_erased(act, wanted.user)
         act.concern(wanted.user, None)
         await _refuse_too_soon(act, wanted.user, wanted.recipient, wanted.bureau, wanted.purpose)
         await _refuse_second_ask(act, wanted, wanted.user)
@@ -150,6 +152,15 @@ async def ask(act: Act, wanted: Ask, *, offered: Categories) -> GrantRow:
         act.concern(wanted.user, GrantId(row.id))
     act.record("grant_requested", _terms(row, row.asked), person=wanted.user, grant=GrantId(row.id))
     return row
+
+
+async def _refuse_erased(act: Act, user: UserId) -> None:
+    """A recipient knows who was deleted until it has answered; it asks them for nothing any more."""
+    erased = await act.db.execute_query_dict(
+        "select 1 from consent_person where id = $1 and erased_at is not null", [user]
+    )
+    if erased:
+        raise KeyErased("this person was deleted at their own request; delete your own copy too")
 
 
 async def _refuse_too_soon(

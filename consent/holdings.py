@@ -13,6 +13,7 @@ class Holding:
 
     `part` is what the table is called in their copy, and `prefix` the one of its public ids; no part: it says nothing
     that the copy does not show elsewhere. `statement` deletes or empties the rows and answers one row for each.
+    `locked`: the rows are locked before anything is deleted, so that nothing is added to them meanwhile.
     `at_once` statements run in the person's own act, behind their own wall; the others when the deletion is finished,
     with the platform's rights. `stays` says what is left in the table and why.
     """
@@ -24,6 +25,12 @@ class Holding:
     statement: str | None
     at_once: bool
     stays: str | None
+    locked: bool = False
+
+    @property
+    def lock(self) -> str:
+        """The statement that locks a person's rows until the act ends."""
+        return f"select 1 from {self.table} where {self.where} for no key update"
 
     @property
     def rows(self) -> str:
@@ -50,6 +57,7 @@ def deletes(
     known_to: Sequence[str] = (),
     but: str = "true",
     stays: str | None = None,
+    locked: bool = False,
 ) -> None:
     """Declare that a person's rows go, but for those that `but` excepts.
 
@@ -63,7 +71,7 @@ def deletes(
     columns = ", ".join(("id", *known_to)) if known_to else "1 as row"
     gone = f"gone as (delete from {table} where {where} and {but} returning {columns})"
     statement = f"with {gone}, {told}counted as (select 1 from gone) select 1 from counted"
-    _declare(Holding(table, where, part, prefix, statement, at_once, stays))
+    _declare(Holding(table, where, part, prefix, statement, at_once, stays, locked))
 
 
 def empties(
@@ -71,7 +79,7 @@ def empties(
 ) -> None:
     """Declare that a person's rows stay without their content: `changes` is what SET takes."""
     statement = f"update {table} set {changes}, erased_at = clock_timestamp() where {where} and erased_at is null returning 1"
-    _declare(Holding(table, where, part, prefix, statement, at_once=True, stays=stays))
+    _declare(Holding(table, where, part, prefix, statement, at_once=True, stays=stays, locked=True))
 
 
 def keeps(table: str, stays: str, where: str = OWN, *, part: str | None, prefix: str | None = None) -> None:

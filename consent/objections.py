@@ -31,7 +31,7 @@ async def object_to_lists(act: Act, *, objects: bool) -> None:
     )
     act.record("prescreen_objected" if objects else "prescreen_objection_lifted", {}, person=user)
     if objects:
-        await _take_off_lists(act, user)
+        await leave_lists(act, user, "objected")
 
 
 async def object_to_automation(act: Act, *, objects: bool) -> None:
@@ -48,7 +48,7 @@ async def object_to_automation(act: Act, *, objects: bool) -> None:
     )
     act.record("automation_objected" if objects else "automation_objection_lifted", {}, person=user)
     if objects:
-        await _take_off_lists(act, user)
+        await leave_lists(act, user, "objected")
 
 
 async def held(at: Act | View) -> Objections:
@@ -66,8 +66,10 @@ def _acting(act: Act) -> UserId:
     return act.principal.user
 
 
-async def _take_off_lists(act: Act, user: UserId) -> None:
+async def leave_lists(act: Act, user: UserId, reason: str, category: str | None = None) -> None:
+    """Take a person off every list they are on, or off those that could rest on one kind of data."""
     listed = GrantRow.filter(user_id=user, purpose=Purpose.PRESCREEN, state__in=["active", "paused"])
-    for row in await listed.using_db(act.db).select_for_update():
-        ended = Ended(GrantId(row.id), user, PartnerId(row.recipient), Purpose.PRESCREEN, "objected")
-        await endings.run(act, ended)
+    for row in await listed.using_db(act.db).select_for_update().order_by("id"):
+        if category is None or category in row.categories:
+            ended = Ended(GrantId(row.id), user, PartnerId(row.recipient), Purpose.PRESCREEN, reason)
+            await endings.run(act, ended)

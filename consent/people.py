@@ -7,8 +7,9 @@ from typing import NewType
 from uuid import UUID
 
 from compliance import ids
-from compliance.act import Act, View
+from compliance.act import Act, View, before_own_acts
 from compliance.database import ground
+from compliance.keys import KeyErased
 from compliance.refusals import NotFound
 from compliance.vocabulary import PartnerId, UserId
 from consent.tables import PersonRow, PseudonymRow
@@ -16,6 +17,13 @@ from consent.tables import PersonRow, PseudonymRow
 Pseudonym = NewType("Pseudonym", UUID)
 ADULT_YEARS = 18
 BATCH = 2_000
+
+
+@before_own_acts
+async def refuse_erased(act: Act) -> None:
+    """Who was deleted acts no more, in no session of theirs (`KeyErased`); waits for a deletion that is on its way."""
+    if await act.db.execute_query_dict("select 1 from consent_person where erased_at is not null"):
+        raise KeyErased("you were deleted, as you asked for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,11 @@ async def _bring_batch(act: Act, batch: list[NewPerson]) -> dict[str, UserId]:
         using_db=act.db,
     )
     return found | {p.reference: user for user, p in new.items()}
+
+
+async def hold(act: Act, user: UserId) -> None:
+    """Lock a person's row until the act ends: before anything that is about them, as a deletion does."""
+    await act.db.execute_query_dict("select 1 from consent_person where id = $1 for no key update", [user])
 
 
 async def pseudonym(act: Act, user: UserId, partner: PartnerId) -> Pseudonym:

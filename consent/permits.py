@@ -217,8 +217,9 @@ async def permit(
     _refuse_unless_of_age(row["born_on"], act.now)
     if purpose is Purpose.PRESCREEN and row["objected_to_lists_at"]:
         raise UserObjected("take the person off your lists")
-    # What was found wrong is not used until newer data come (PIPL Art 46).
-    allowed = frozenset(Category(c) for c in set(row["categories"]) - set(row["held"])) & wanted
+    # What was found wrong is not used until newer data come (PIPL Art 46); who applies states everything anew.
+    held = set(row["held"]) - ({Category.DECLARED} if purpose is Purpose.LOAN_REFERRAL else set())
+    allowed = frozenset(Category(c) for c in set(row["categories"]) - held) & wanted
     if not allowed:
         raise CategoryNotGranted("ask for a grant that names at least one of these categories")
     proof = digest(

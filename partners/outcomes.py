@@ -8,6 +8,7 @@ from uuid import UUID
 from compliance import ids
 from compliance.act import Act
 from compliance.canonical import Json
+from compliance.keys import KeyErased
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId, UserId
 from consent import deletion, endings
@@ -49,6 +50,7 @@ async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UU
     Records `outcome_reported`. Raises `NotFound` for what is not the caller's, `Unacceptable` for what cannot be.
     """
     user, grant = await _about(act, referral, score)
+    await _refuse_erased(act, grant)
     act.concern(user, grant)
     _refuse_impossible(outcome, act.now.astimezone(BUSINESS_ZONE).date())
     row = await OutcomeRow.create(
@@ -78,6 +80,15 @@ async def _about(act: Act, referral: UUID | None, score: UUID | None) -> tuple[U
     if row is None:
         raise await deletion.missing(act, referral)
     return UserId(row.user_id), GrantId(row.grant_id)
+
+
+async def _refuse_erased(act: Act, grant: GrantId) -> None:
+    """Holds the consent until the act ends: a deletion on its way is waited for, one that comes waits."""
+    rows = await act.db.execute_query_dict(
+        "select erased_at from consent_grant where id = $1 for no key update", [grant]
+    )
+    if rows and rows[0]["erased_at"]:
+        raise KeyErased("this person was deleted at their own request; delete your own copy too")
 
 
 def _refuse_impossible(outcome: Outcome, today: date) -> None:

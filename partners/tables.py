@@ -182,6 +182,6 @@ holdings.keeps(
 )
 holdings.deletes("partners_application", part="loan_searches", prefix="app")
 holdings.deletes("partners_offer", part="offers", prefix="off")
-holdings.deletes("partners_referral", part="referrals", prefix="ref", known_to=("partner",))
+holdings.deletes("partners_referral", part="referrals", prefix="ref", known_to=("partner",), locked=True)
 holdings.deletes("partners_outcome", part="reported_outcomes", prefix="out", known_to=("partner",))
 holdings.deletes("partners_referral_step", part="referral_history")

@@ -10,7 +10,7 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import PartnerId, UserId
-from consent import statements
+from consent import people, statements
 from consent.permits import OwnPermit, StaffPermit
 from scoring import scores
 from scoring.tables import ReviewRow, ScoreRow
@@ -119,6 +119,7 @@ async def answer(act: Act, looks: StaffPermit, review: UUID, *, confirmed: bool,
     A score that is set aside is never shown to anybody but its person again; a new one may be asked for.
     """
     plain = statements.checked(text, length_min=statements.ANSWER_LENGTH_MIN)
+    await people.hold(act, await whose(act, review))
     row = await ReviewRow.filter(id=review).using_db(act.db).select_for_update().first()
     if row is None:
         raise NotFound

@@ -48,6 +48,13 @@ class AnswerNotGranted(Refusal):
     status, code, title = 403, "answer_not_granted", "The person agreed to a shorter answer"
 
 
+SHOWN_A_DAY = 100
+"""Each showing stands in the person's log: nobody fills it up."""
+SHOWN = """
+select 1 from compliance_fact where grant_id = $1 and kind = 'score_shown' and recorded_at > $2 limit $3
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """A score, and what its recipient must be told beside it, as it is now."""
@@ -175,6 +182,11 @@ async def show(act: Act, score: UUID) -> Released[Given]:
     )
     if permitted.grant != row.grant_id:
         raise permits.ConsentWithdrawn("the consent that this score rested on has ended")
+    shown = await act.db.execute_query_dict(SHOWN, [row.grant_id, act.now - timedelta(days=1), SHOWN_A_DAY])
+    if len(shown) >= SHOWN_A_DAY:
+        raise permits.ConsentFrequencyExceeded(
+            "keep what you were given: a day shows a person's scores so often and no more"
+        )
 
     async def kept() -> Given:
         return _given(row, permitted)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -43,7 +42,7 @@ def play(settings: Settings, *, port: int, data: Path | None, once: bool, creden
         raise FileNotFoundError(f"--data {data} is not a folder")
     provider = running.provider_port(port)
     for taken in (port, *(_port(port, n) for n in range(len(LENDERS))), provider):
-        if _in_use(taken):
+        if running.in_use(taken):
             sys.stderr.write(f"port {taken} is in use; choose another with PORT=...\n")
             return 1
     os.environ["XINQIAO_ISSUER"] = settings.issuer
@@ -174,16 +173,6 @@ def _bank(settings: Settings, code: str, made: World, host: str) -> Iterator[Non
 
 def _port(first: int, number: int) -> int:
     return first + 1 + number
-
-
-def _in_use(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _stop(*_: object) -> None:

@@ -373,7 +373,7 @@ async def resource_metadata(request: Request[Any, Any, Any]) -> Response[Resourc
     return Response(described, headers=KEPT)
 
 
-@get(KEYS_PATH, opt=access.public(), summary="Give the public keys of what we sign")
+@get(KEYS_PATH, opt=access.public(light=True), summary="Give the public keys of what we sign")
 async def public_keys() -> Response[PublicKeys]:
     """The keys that our signatures are verified with (RFC 7517)."""
     public = ground().keyring.published()

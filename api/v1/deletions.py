@@ -6,8 +6,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
 
-from api import sessions
-from api.access import AnyRequest, answered, person, person_of, public, request_act, request_view
+from api import erasing
+from api.access import AnyRequest, person, public, request_view
 from api.v1.wire import when
 from compliance import ids
 from consent import deletion, effects, receipts
@@ -50,13 +50,8 @@ async def delete_me(request: AnyRequest, data: JSONBody[DeletionWish]) -> Respon
 
     Keep the id: with it, and without signing in, you can see what recipients answer.
     """
-    user = person_of(request).user
-    async with request_act(request) as act:
-        made = await deletion.delete_person(act)
-        reply = answered(act, _shown(made, []), 200)
-    await deletion.destroy_key(user)
-    await sessions.end_all(user)
-    return reply
+    made = await erasing.delete(request, lambda act, made: act.answer(200, _written(made)))
+    return Response(_written(made), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @get("/v1/deletions/{deletion_id:str}", opt=public(), summary="What became of a deletion")
@@ -66,6 +61,10 @@ async def show_deletion(request: AnyRequest, deletion_id: FromPath[str]) -> Dele
     async with request_view(request) as view:
         made = await deletion.look(view, wanted)
         return _shown(made, await effects.of_deletion(view, wanted))
+
+
+def _written(made: Deletion) -> bytes:
+    return msgspec.json.encode(_shown(made, []))
 
 
 def _shown(made: Deletion, asked: list[Effect]) -> DeletionState:

@@ -1,5 +1,6 @@
 """/v1/me: a person's own consents, the JSON twin of the pages."""
 
+import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -194,7 +195,8 @@ async def copy_everything(request: AnyRequest) -> Response[bytes]:
     """Everything that is held about you, part by part: each row as it stands, with what was sealed opened."""
     async with request_act(request) as act:
         made = await copies.make(act, permits.own_permit(act))
-    return Response(made.as_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
+    written = await asyncio.to_thread(made.as_json)
+    return Response(written, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def view(at: Act | View, row: GrantRow, receipt: str | None = None, back: str | None = None) -> OwnGrant:

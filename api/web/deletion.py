@@ -4,8 +4,8 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from api import sessions
-from api.access import AnyRequest, person, person_of, public, request_act, request_view
+from api import erasing
+from api.access import AnyRequest, person, public, request_view
 from api.web import forms, page
 from compliance import ids
 from consent import capsules, deletion, effects
@@ -24,11 +24,7 @@ async def delete(request: AnyRequest) -> Redirect:
     form = await forms.read(request)
     if not form.ticked("understood"):
         raise form.fault("understood", "not_ticked", "say that you know that this cannot be undone")
-    user = person_of(request).user
-    async with request_act(request) as act:
-        made = await deletion.delete_person(act)
-    await deletion.destroy_key(user)
-    await sessions.end_all(user)
+    made = await erasing.delete(request)
     return page.go(request, f"/deleted/{ids.public('del', made.id)}")
 
 

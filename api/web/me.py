@@ -47,6 +47,20 @@ async def home(request: AnyRequest) -> Response[str]:
         )
 
 
+@post("/me/objections", opt=person(light=True), include_in_schema=False, status_code=303)
+async def answer_objections(request: AnyRequest) -> Redirect:
+    """Object to lists or to decisions by automated means alone, or take that objection back."""
+    form = await forms.read(request)
+    objects = form.text("answer") == "object"
+    kinds = {"lists": objections.object_to_lists, "automation": objections.object_to_automation}
+    chosen = kinds.get(form.text("to"))
+    if chosen is None:
+        raise forms.Form.fault("to", "invalid", "lists or automation")
+    async with request_act(request) as act:
+        await chosen(act, objects=objects)
+    return page.go(request, "/me")
+
+
 @get("/me/grants", opt=person(light=True), include_in_schema=False)
 async def every_consent(request: AnyRequest) -> Response[str]:
     """Every consent, a line each: those that stand, then the newest of the others."""
@@ -190,6 +204,7 @@ async def proven(act: Act, opened: access_log.Opened) -> dict[str, Any]:
 routes = [
     home,
     every_consent,
+    answer_objections,
     own_log,
     own_log_proof,
     own_fact,

@@ -1,5 +1,7 @@
 """/me/data: what is held about a person, in numbers, and a copy of all of it to take away."""
 
+import asyncio
+
 from litestar import Response, get, post
 from litestar.params import FromPath
 
@@ -30,7 +32,8 @@ async def copy(request: AnyRequest, form: FromPath[str]) -> Response[bytes]:
     async with request_act(request) as act:
         made = await copies.make(act, permits.own_permit(act))
     write, media_type = FORMS[form]
-    return page.file(request, f"xinqiao-{made.made_at:%Y-%m-%d}.{form}", write(made), media_type)
+    written = await asyncio.to_thread(write, made)
+    return page.file(request, f"xinqiao-{made.made_at:%Y-%m-%d}.{form}", written, media_type)
 
 
 routes = [held, copy]

@@ -35,20 +35,6 @@ async def rights(request: AnyRequest) -> Response[str]:
         )
 
 
-@post("/me/objections", opt=person(), include_in_schema=False, status_code=303)
-async def answer_objections(request: AnyRequest) -> Redirect:
-    """Object to lists or to decisions by automated means alone, or take that objection back."""
-    form = await forms.read(request)
-    objects = form.text("answer") == "object"
-    kinds = {"lists": objections.object_to_lists, "automation": objections.object_to_automation}
-    chosen = kinds.get(form.text("to"))
-    if chosen is None:
-        raise forms.Form.fault("to", "invalid", "lists or automation")
-    async with request_act(request) as act:
-        await chosen(act, objects=objects)
-    return page.go(request, "/me/rights")
-
-
 @get("/me/disputes/new", opt=person(), include_in_schema=False)
 async def new_dispute(request: AnyRequest, score: Text = "", fact: Text = "") -> Response[str]:
     """Say what is wrong: the score or entry that the address names, or a kind of data."""
@@ -113,7 +99,6 @@ async def own_review(request: AnyRequest, review_id: FromPath[str]) -> Response[
 
 routes = [
     rights,
-    answer_objections,
     new_dispute,
     raise_dispute,
     own_dispute,

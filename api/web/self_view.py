@@ -11,7 +11,7 @@ from api.access import AnyRequest, person, person_of, request_act, request_view
 from api.web import forms, me, notice, page
 from api.web.texts import Words
 from compliance import ids
-from compliance.act import Act, View
+from compliance.act import View
 from compliance.vocabulary import OPERATOR, SENSITIVE, Categories, Category, GrantId, Purpose
 from consent import grants, notices
 from consent.tables import GrantRow
@@ -75,17 +75,14 @@ async def answer(request: AnyRequest, ask_id: AskId = None) -> Redirect:
 
 @post("/me/self-view/result", opt=person(PURPOSE), include_in_schema=False, status_code=303)
 async def work_out(request: AnyRequest, ask_id: AskId = None) -> Redirect:
-    """Work it out, for the data that the request asks for, or for all that the consent allows."""
+    """Work it out for all that the consent allows: that set is what is counted, whichever request one comes from."""
     await forms.read(request)
     async with request_act(request) as act:
-        asked = await _asked(act, ask_id)
-        await previews.work_out(
-            act, frozenset(Category(c) for c in asked.asked) if asked else frozenset(Category)
-        )
+        await previews.work_out(act, frozenset(Category))
     return page.go(request, _back(ask_id))
 
 
-async def _asked(at: Act | View, ask_id: str | None) -> GrantRow | None:
+async def _asked(at: View, ask_id: str | None) -> GrantRow | None:
     return await grants.find(at, GrantId(ids.private("gnt", ask_id))) if ask_id else None
 
 

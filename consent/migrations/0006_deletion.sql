@@ -16,6 +16,7 @@ begin
 end $$;
 create trigger stays before update on consent_person for each row execute function consent_person_stays();
 create index on consent_person (erased_at) where erased_at is not null;
+grant select (erased_at) on consent_person to xinqiao_partner;
 grant update (reference_index, reference_sealed, born_on, erased_at) on consent_person to xinqiao_person;
 
 alter table consent_grant add column erased_at timestamptz;
@@ -78,6 +79,13 @@ create function consent_deletion_of(deletion uuid)
     language sql stable security definer set search_path = public, pg_temp as $$
     select d.erased_at, d.finished_at, d.certificate, d.capsule, d.keep_until from consent_deletion d where d.id = deletion;
 $$;
+-- Where the owner is no superuser, its own walls stand before it too.
+create policy of_owner on consent_deletion for select to current_user using (true);
+create policy of_owner on consent_effect for select to current_user using (true);
+create policy of_owner on consent_grant for select to current_user using (true);
+-- A second press of the button finds the first one's answer.
+create policy seen_by_person on consent_deletion for select to xinqiao_person using (user_id = (select app_person()));
+grant select on consent_deletion to xinqiao_person;
 -- What each recipient did after it, without anything that leads to the person.
 create function consent_deletion_effects(deletion uuid, most int)
     returns table (grant_id uuid, user_id uuid, recipient uuid, known_as uuid, purpose text, ended_code text,

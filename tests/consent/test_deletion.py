@@ -1,6 +1,9 @@
 """Deletion: all use ends in the same act, nothing about the person is left but what law demands, sealed to two."""
 
+import asyncio
+import contextvars
 import json
+from datetime import date
 from uuid import uuid4
 
 import pytest
@@ -15,9 +18,11 @@ from compliance.act import open_act, open_upkeep, open_view
 from compliance.database import ground
 from compliance.keys import KeyErased
 from compliance.refusals import NotFound
+from compliance.replies import Once, Replayed
 from compliance.vocabulary import Worker
-from consent import capsules, deletion, grants, people, permits
+from consent import capsules, deletion, effects, grants, people, permits
 from consent.people import NewPerson
+from partners import outcomes
 from scoring import population, scores
 
 CLERK = Worker("clerk")
@@ -72,10 +77,18 @@ async def test_who_is_deleted_can_do_nothing_more_and_not_be_deleted_again(owner
     [person] = await world.persons(1)
     await world.granted(person, bank)
     await deleted(person)
-    with pytest.raises(permits.AgeNotEstablished):
+    with pytest.raises(KeyErased):
+        await world.asked(bank, world.Purpose.PORTRAIT, user=person.user)
+    with pytest.raises(KeyErased):
         await world.granted(person, bank)
     with pytest.raises(KeyErased):
         await deleted(person)
+    async with open_act(
+        CLERK, None
+    ) as act:  # whatever got past all of that: nobody of no age agrees to anything
+        act.record("done", {})
+        with pytest.raises(permits.AgeNotEstablished):
+            await grants.refuse_minor(act, person.user)
     assert await owner.fetchval("select count(*) from consent_deletion") == 1
 
 
@@ -271,3 +284,89 @@ async def test_a_batch_that_was_made_ready_before_brings_nothing_back(owner):
         )
         act.record("features_stored", {})
     assert await owner.fetchval("select count(*) from scoring_feature") == 0
+
+
+async def test_a_first_import_on_its_way_is_waited_for_and_deleted(here, owner):
+    """The batch holds the person's row; the deletion takes it before it looks for anything to delete."""
+    [person] = await world.persons(1)
+    kept = await owner.fetchrow("select * from scoring_feature where user_id = $1", person.user)
+    await owner.execute("delete from scoring_feature")
+    holding, stored = asyncio.Event(), asyncio.Event()
+
+    async def store():
+        async with open_act(world.STORY, None) as act:
+            await act.db.execute_query(population.INSERT, list(kept.values()))
+            holding.set()
+            await stored.wait()
+            act.record("features_stored", {})
+
+    batch = asyncio.create_task(store(), context=contextvars.Context())
+    await holding.wait()
+    going = asyncio.create_task(deleted(person), context=contextvars.Context())
+    await asyncio.sleep(0.3)
+    assert not going.done()
+    stored.set()
+    await batch
+    await going
+    assert await owner.fetchval("select count(*) from scoring_feature") == 0
+
+
+@pytest.mark.usefixtures("here")
+async def test_an_outcome_on_its_way_goes_with_its_person_and_none_comes_after(owner):
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    score = await world.scored(bank, person)
+    told = outcomes.Outcome(decision=outcomes.Decision.DECLINED, decided_on=date(2026, 1, 1), currency="CNY")
+    reported, over = asyncio.Event(), asyncio.Event()
+
+    async def report():
+        async with open_act(bank, None) as act:
+            await outcomes.report(act, told, referral=None, score=score.id)
+            reported.set()
+            await over.wait()
+
+    bank_reports = asyncio.create_task(report(), context=contextvars.Context())
+    await reported.wait()
+    going = asyncio.create_task(deleted(person), context=contextvars.Context())
+    await asyncio.sleep(0.3)
+    assert not going.done()
+    over.set()
+    await bank_reports
+    await going
+    assert await owner.fetchval("select count(*) from partners_outcome") == 0
+    with pytest.raises(KeyErased):
+        async with open_act(bank, None) as act:
+            await outcomes.report(act, told, referral=None, score=score.id)
+
+
+@pytest.mark.usefixtures("here")
+async def test_an_answer_about_somebody_deleted_is_repeated_the_same():
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    grant = await world.granted(person, bank)
+    await deleted(person)
+    once = Once.of(bank, "POST /acknowledgement", "key-1", b"")
+    async with open_act(bank, None, once) as act:
+        act.concern(person.user, None)
+        await effects.acknowledge(act, grant.id)
+        act.answer(200, b"{}")
+    with pytest.raises(Replayed) as again:
+        async with open_act(bank, None, once) as act:
+            pytest.fail("the block must not run")
+    assert again.value.reply.body == b"{}"
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_bank_fills_up_nobodys_log(monkeypatch):
+    monkeypatch.setattr(scores, "SHOWN_A_DAY", 2)
+    bank = await world.a_bank()
+    [person] = await world.persons(1)
+    await world.granted(person, bank)
+    score = await world.scored(bank, person)
+    for _ in range(2):
+        async with open_act(bank, world.SCORING) as act:
+            await scores.show(act, score.id)
+    with pytest.raises(permits.ConsentFrequencyExceeded):
+        async with open_act(bank, world.SCORING) as act:
+            await scores.show(act, score.id)

@@ -39,14 +39,6 @@ def cluster_home() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-async def everything_about(planted: Seeds) -> None:
-    """What the seeds leave out: an outcome that the bank reported, an extension that the person gave."""
-    told(await planted.bank.call("POST", "/v1/outcomes", planted.bodies()["POST /v1/outcomes"]), 201)
-    path = f"/v1/me/grants/{planted.named['grant_id']}/extension"
-    body = {"answer": "yes", "language": "en", "period_days": 90}
-    told(await planted.browser.call("POST", path, body), 200)
-
-
 async def signed_in_again(planted: Seeds) -> Seeds:
     """The sessions that canaries were put into are nobody's any more."""
     return replace(planted, browser=await planted.here.browser(planted.person))
@@ -68,7 +60,7 @@ async def gone(planted: Seeds) -> str:
 @pytest.mark.spec("PIPL", "47")
 async def test_no_field_of_the_person_is_left_in_any_row(here: Any, owner: Any, home: Path) -> None:
     planted = await seeds.planted(here)
-    await everything_about(planted)
+    await seeds.rest_of(planted)
     words = await canaries.plant(owner, planted.person.user)
     assert {name.split(".")[0] for name in words} >= {
         "consent_person",
@@ -183,7 +175,7 @@ async def test_nothing_is_left_on_the_disk(cluster_home: Path) -> None:
         await databases.prepare(database)
         async with world.opened(database, home) as here:
             planted = await seeds.planted(here)
-            await everything_about(planted)
+            await seeds.rest_of(planted)
             owner = await asyncpg.connect(**database.as_owner())
             store = await asyncpg.connect(**database.as_owner(database.key_store_name))
             person = planted.person.user

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,13 @@ async def test_the_light_server_stops_everything_and_knows_nothing_else(database
         browser = await World(http, settings).browser(person)
         await stop(browser, grants[0].id)
         assert (await browser.send_form("/me/stop")).headers["location"] == "/me/stopped"
+        for path in ("/me", "/me/grants", f"/me/grants/{ids.public('gnt', grants[0].id)}", "/me/stopped"):
+            shown = await browser.call("GET", path)
+            for link in re.findall(r'href="(/[^"?#]*)"', shown.text):
+                assert (await browser.call("GET", link)).status_code != 404, f"{path} leads to {link}"
+            for form in re.findall(r'action="(/[^"]*)"', shown.text):
+                assert (await browser.call("POST", form)).status_code != 404, f"{path} sends to {form}"
+                browser = await World(http, settings).browser(person)  # one of the forms signs out
         rows = told(await browser.call("GET", "/v1/me/grants"), 200)["items"]
         assert {row["state"] for row in rows} == {"ended"}
         assert told(await http.get("/healthz"), 200)["status"] == "ok"
@@ -176,6 +184,7 @@ def test_the_light_server_loads_no_scoring_and_knows_all_that_ends():
 def test_what_is_light_is_listed():
     """Whatever takes the reserved connections is read by whoever reviews it."""
     assert {str(route) for route in routes.every() if route.access.light} == {
+        "GET /.well-known/jwks.json",
         "GET /healthz",
         "GET /me",
         "GET /me/grants",
@@ -194,6 +203,7 @@ def test_what_is_light_is_listed():
         "HEAD /static/{file_path:path}",
         "POST /me/grants/{grant_id:str}/pause",
         "POST /me/grants/{grant_id:str}/withdraw",
+        "POST /me/objections",
         "POST /me/pause",
         "POST /me/stop",
         "POST /sign-in/{link:str}",

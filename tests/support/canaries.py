@@ -24,6 +24,7 @@ FEW_WORDS = ("state", "delivery", "answer")
 """Columns whose words the code enumerates: no room for a secret."""
 WHOSE = {
     "consent_person": "id = $1",
+    "api_authorization": "grant_id in (select id from consent_grant where user_id = $1)",
     "consent_use": "grant_id in (select id from consent_grant where user_id = $1)",
 }
 COLUMNS = """
@@ -33,13 +34,16 @@ where table_schema = 'public' and table_name = $1 order by ordinal_position
 
 
 async def plant(
-    owner: "asyncpg.Connection[asyncpg.Record]", user: UUID, *, but: Sequence[str] = ()
+    owner: "asyncpg.Connection[asyncpg.Record]", user: UUID, *, but: Sequence[str] = (), kept: bool = False
 ) -> dict[str, str]:
-    """Put a word of its own into each field that takes words; column by column, the word. Looks past every trigger."""
+    """Put a word of its own into each field that takes words; column by column, the word. Looks past every trigger.
+
+    `kept`: also into what stays when the person goes, if their copy shows it.
+    """
     planted: dict[str, str] = {}
     await owner.execute("set session_replication_role = replica")
     for holding in holdings.declared():
-        if holding.statement is None:
+        if holding.statement is None and (not kept or holding.part in (None, "log")):
             continue
         for column in await owner.fetch(COLUMNS, holding.table):
             only = EMPTIED.get(holding.table)

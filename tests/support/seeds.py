@@ -199,3 +199,11 @@ async def planted(here: World) -> Seeds:
         named=named,
         waiting=ids.public("gnt", waiting.id),
     )
+
+
+async def rest_of(planted: Seeds) -> None:
+    """What the seeds leave out: an outcome that the bank reported, an extension that the person gave."""
+    world.told(await planted.bank.call("POST", "/v1/outcomes", planted.bodies()["POST /v1/outcomes"]), 201)
+    path = f"/v1/me/grants/{planted.named['grant_id']}/extension"
+    body = {"answer": "yes", "language": "en", "period_days": 90}
+    world.told(await planted.browser.call("POST", path, body), 200)
