@@ -12,9 +12,9 @@ from compliance.canonical import Json, digest
 from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
-from consent import deletion, endings, permits
-from consent.disputes import About, Subject
-from consent.permits import Permit
+from consent import deletion, disputes, endings, permits
+from consent.disputes import About
+from consent.permits import Permit, StaffPermit
 from scoring import population, registry, release
 from scoring.population import Held
 from scoring.registry import InUse
@@ -213,15 +213,19 @@ async def set_aside(act: Act, score: UUID) -> None:
     act.record("score_set_aside", told, person=UserId(row.user_id), partner=PartnerId(row.partner))
 
 
-async def set_aside_disputed(act: Act, user: UserId, subject: Subject) -> None:
-    """A dispute was upheld: set aside the score it names, or every score that rests on the kind of data it names."""
+async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, text: str) -> None:
+    """Staff answer a dispute. Upheld: the score it names is set aside, or all that rest on the kind of data it names."""
+    row = await disputes.answer(act, looks, dispute, upheld=upheld, text=text)
+    if not upheld:
+        return
+    subject = disputes.subject_of(row)
     rows = await act.db.execute_query_dict(
         """select id from scoring_score where user_id = $1 and set_aside_at is null
              and (id = $2 or $3 = any(used)) order by id""",
-        [user, subject.score, subject.category],
+        [row.user_id, subject.score, subject.category],
     )
-    for row in rows:
-        await set_aside(act, row["id"])
+    for found in rows:
+        await set_aside(act, found["id"])
 
 
 async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:

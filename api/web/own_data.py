@@ -17,7 +17,7 @@ FORMS = {"json": (Copy.as_json, "application/json"), "zip": (Copy.as_tables, "ap
 
 @get("/me/data", opt=person(fresh=True), include_in_schema=False)
 async def held(request: AnyRequest) -> Response[str]:
-    """What is held by category, from where, since when; and what a copy has in it."""
+    """How much is held of each category, up to when; and what a copy has in it."""
     async with request_act(request) as act:
         kinds = await own_data.by_category(act, permits.own_permit(act))
     return page.show(request, "own_data.html", kinds=kinds, parts=copies.parts())

@@ -70,11 +70,8 @@ async def answer_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Redi
     if said not in ("uphold", "reject"):
         raise forms.Form.fault("answer", "missing", "uphold or reject")
     async with request_act(request) as act:
-        user = await disputes.whose(act, dispute)
-        looks = permits.staff_permit(act, form.text("reason"), about=user)
-        row = await disputes.answer(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
-        if row.state == disputes.State.UPHELD:
-            await scores.set_aside_disputed(act, user, disputes.subject_of(row))
+        looks = permits.staff_permit(act, form.text("reason"), about=await disputes.whose(act, dispute))
+        await scores.answer_dispute(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
     return page.go(request, "/compliance/disputes")
 
 

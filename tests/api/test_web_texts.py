@@ -284,3 +284,9 @@ def _luminance(colour: str) -> float:
     parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("word", ["回执", "推荐名单", "移出", "人工复核"])
+def test_one_thing_has_one_name_in_chinese(word: str) -> None:
+    """The glossary has another word for each of these."""
+    assert [key for key, text in messages(Language.ZH_CN).items() if word in text] == []

@@ -117,6 +117,24 @@ async def test_every_table_that_rests_on_a_grant_says_what_its_end_means(owner):
     assert all(len(reason) > 20 for reason in endings.kept().values())
 
 
+ABOUT_NOBODY = set(OPEN) - {"api_link", "api_session", "api_password"} | {
+    "api_client",
+    "consent_capsule",
+    "consent_erased",
+    "partners_prescreen",
+    "partners_recall",
+}
+"""Every other table is about people, by whatever key: a new one is declared beside its table, or stands here."""
+
+
+async def test_every_table_is_about_people_or_about_nobody(owner):
+    for package in migrate.PACKAGES:
+        importlib.import_module(f"{package}.tables")
+    declared = {holding.table for holding in holdings.declared()}
+    assert not declared & ABOUT_NOBODY
+    assert set(await tables(owner)) == declared | ABOUT_NOBODY
+
+
 async def test_every_table_about_people_says_what_a_deletion_does_to_it(owner):
     rows = await owner.fetch(
         """select distinct table_name from information_schema.columns

@@ -1,5 +1,7 @@
 """A person deletes everything about themselves: what is left says nothing about them, and the log still holds."""
 
+import asyncio
+import os
 import re
 import shutil
 import tempfile
@@ -20,6 +22,7 @@ from api.running import Standing
 from compliance import database as databases
 from compliance import postgres, remains, sequencer
 from compliance.database import Database, ground
+from compliance.keys import KeyStore
 
 MEANT = {"confirmation": "delete_everything_about_me"}
 
@@ -51,7 +54,7 @@ def read(page: Any) -> str:
 async def gone(planted: Seeds) -> str:
     """The person deletes themselves on their page; the address that tells of it."""
     page = await planted.browser.call("GET", "/me/delete?lang=en")
-    assert "Nobody can undo this" in read(page)
+    assert "This cannot be undone" in read(page)
     sent = await planted.browser.send_form("/me/delete", understood="yes")
     assert sent.status_code == 303
     return str(sent.headers["location"])
@@ -164,6 +167,53 @@ async def test_every_session_ends_and_a_second_deletion_finds_nobody(here: Any) 
     for browser in (phone, planted.browser):
         assert (await browser.call("POST", "/v1/me/deletion", MEANT)).status_code == 401
     assert (await here.http.get(f"/deleted/{answer['id'][:-1]}x")).status_code == 404
+
+
+async def test_pressed_twice_at_once_both_lead_to_the_same_page(here: Any) -> None:
+    planted = await seeds.planted(here)
+    sent = await asyncio.gather(
+        *(planted.browser.send_form("/me/delete", understood="yes") for _ in range(2))
+    )
+    assert [answer.status_code for answer in sent] == [303, 303]
+    assert sent[0].headers["location"] == sent[1].headers["location"]
+
+
+async def test_what_cannot_be_finished_at_once_is_no_failure(here: Any, monkeypatch: Any) -> None:
+    planted = await seeds.planted(here)
+
+    async def fails(_: Any, __: Any) -> None:
+        raise OSError("the key store is down")
+
+    with monkeypatch.context() as down:
+        down.setattr(KeyStore, "erase", fails)
+        assert (await gone(planted)).startswith("/deleted/del_")
+        assert await ground().key_store.sealers([planted.person.user])
+    await worker.finish_deletions()
+    assert not await ground().key_store.sealers([planted.person.user])
+
+
+async def test_an_owner_who_is_no_superuser_does_as_well(database: Database, owner: Any, home: Path) -> None:
+    """All that the owner of the database needs is to make roles and databases; forced walls hold it too."""
+    name = f"xinqiao_plain_{os.getpid()}"
+    plain = replace(database, name=name, owner=name, owner_password="plain", key_store_name=f"{name}_keys")
+    await owner.execute(f"create role {name} login createrole createdb password 'plain'")
+    try:
+        await databases.prepare(plain)
+        async with world.opened(plain, home) as there:
+            planted = await seeds.planted(there)
+            after = await gone(planted)
+            assert (await there.http.get(after)).status_code == 200
+            size = (await there.http.get("/v1/log/checkpoint")).text.splitlines()[1]
+            leaves = await planted.console.call("GET", f"/v1/log/tile/entries/000.p/{size}")
+            assert (leaves.status_code, b"commitment" in leaves.content) == (200, True)
+            count = told(await planted.other_browser.call("GET", "/v1/me/log/completeness"), 200)
+            assert count["state"] == "none"
+    finally:
+        admin = await asyncpg.connect(**database.as_owner("postgres"))
+        for made in (name, f"{name}_keys"):
+            await admin.execute(f"drop database if exists {made} with (force)")
+        await admin.execute(f"drop role {name}")
+        await admin.close()
 
 
 @pytest.mark.check
