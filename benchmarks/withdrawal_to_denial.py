@@ -139,7 +139,8 @@ class Bench:
     async def withdraw(self, server: httpx2.AsyncClient, who: Subject) -> tuple[float, float]:
         """The person withdraws, in a session of their own; when that began and when it was answered."""
         settings = self.found.settings
-        token = (await sessions.start(settings, who.user, sessions.METHOD)).token
+        link = await sessions.make_link(STORY, settings, user=who.user)
+        token = (await sessions.sign_in(settings, link)).token
         headers = {"Cookie": f"{sessions.cookie_name(settings)}={token}", "Origin": settings.issuer}
         began = time.time()
         answer = await server.post(f"/v1/me/grants/{ids.public('gnt', who.grant)}/withdraw", headers=headers)

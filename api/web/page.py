@@ -99,7 +99,7 @@ def html(request: AnyRequest, template: str, **values: Any) -> str:
         .render(
             csrf=sessions.csrf_token(request) if caller else None,
             role=caller.role if isinstance(caller, Staff) else None,
-            light=request.app.state.light,
+            light=request.app.state.get("light", False),
             other_language=f"?{urlencode([*kept, ('lang', other)])}",
             **values,
         )
