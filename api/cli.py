@@ -11,6 +11,7 @@ from pathlib import Path
 
 from api.settings import Settings, SettingUnusable, from_environment
 from compliance import postgres
+from compliance.custodians import CustodiansUnusable
 from compliance.database import AddressUnusable
 from compliance.keys import RotationRefused
 from compliance.migrate import MigrationRefused
@@ -23,6 +24,7 @@ EXPECTED = (
     PostgresFailed,
     MigrationRefused,
     RotationRefused,
+    CustodiansUnusable,
     Refusal,
     FileNotFoundError,
 )

@@ -45,13 +45,14 @@ def _public(written: dict[str, str]) -> ECKey:
         raise CustodiansUnusable("give public EC keys, whole and of one curve") from error
 
 
-def fictional() -> tuple[bytes, bytes]:
-    """The files of two custodians made up on the spot: the public keys, and the private ones."""
-    made = [ECKey.generate_key(CURVE, auto_kid=True) for _ in range(2)]
-    public = {"keys": [key.as_dict(private=False) for key in made]}
-    return json.dumps(public, indent=1).encode(), json.dumps(
-        {"keys": [key.as_dict(private=True) for key in made]}, indent=1
-    ).encode()
+def fictional() -> Custodians:
+    """Two made up on the spot, with their private keys."""
+    return ECKey.generate_key(CURVE, auto_kid=True), ECKey.generate_key(CURVE, auto_kid=True)
+
+
+def written(both: Custodians, *, private: bool) -> bytes:
+    """As a JWK set; of the public one `chosen` is the inverse."""
+    return json.dumps({"keys": [key.as_dict(private=private) for key in both]}, indent=1).encode()
 
 
 def are_appointed(folder: Path) -> bool:

@@ -155,7 +155,11 @@ def sealer_of(person: UUID | None, sealers: Mapping[UUID, Sealer]) -> Sealer:
 
 def open_sealed(sealed: bytes, fact: UUID, sealer: Sealer) -> tuple[bytes, bytes]:
     """The canonical payload and the salt of a sealed fact; raises `InvalidTag` if it was changed."""
-    plain = sealer.open(sealed, fact.bytes)
+    return taken_apart(sealer.open(sealed, fact.bytes))
+
+
+def taken_apart(plain: bytes) -> tuple[bytes, bytes]:
+    """The canonical payload and the salt of an opened fact."""
     return plain[SALT_BYTES:], plain[:SALT_BYTES]
 
 

@@ -11,13 +11,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -190,8 +191,7 @@ def appoint(folder: Path, key_set: Mapping[str, object]) -> Custodians:
     """
     both = custodians.chosen(key_set)
     with _locked(folder):
-        public = {"keys": [key.as_dict(private=False) for key in both]}
-        _write(folder / custodians.FILE, json.dumps(public, indent=1).encode())
+        _write(folder / custodians.FILE, custodians.written(both, private=False))
         (folder / custodians.FICTIONAL).unlink(missing_ok=True)
     return both
 
@@ -199,9 +199,9 @@ def appoint(folder: Path, key_set: Mapping[str, object]) -> Custodians:
 def _custodians(folder: Path) -> Custodians:
     """As appointed; else two that are made up and kept as such, which a production installation does not start with."""
     if not (folder / custodians.FILE).exists():
-        public, private = custodians.fictional()
-        _write(folder / custodians.FICTIONAL, private)
-        _write(folder / custodians.FILE, public)
+        made = custodians.fictional()
+        _write(folder / custodians.FICTIONAL, custodians.written(made, private=True))
+        _write(folder / custodians.FILE, custodians.written(made, private=False))
     return custodians.chosen(json.loads((folder / custodians.FILE).read_bytes()))
 
 
@@ -314,6 +314,18 @@ class KeyStore:
         if person not in found:
             raise KeyErased("the data were deleted and cannot be read again")
         return found[person]
+
+    def opened(self, key: Sealer | None, sealed: bytes, about: bytes) -> tuple[Sealer, bytes] | None:
+        """What a person's key opens, else the installation's, and with which; None where neither does.
+
+        What concerns somebody before they have a key, or after it was erased, is sealed under the installation's.
+        """
+        for sealer in (key, self.installation):
+            # A cut nonce is a ValueError, everything else that was changed an InvalidTag.
+            with suppress(InvalidTag, ValueError):
+                if sealer:
+                    return sealer, sealer.open(sealed, about)
+        return None
 
     async def erase(self, person: UUID) -> None:
         """Delete a person's key: this is deletion of everything sealed under it."""

@@ -3,12 +3,10 @@
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidTag
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from compliance.database import ground
@@ -115,14 +113,12 @@ async def find(db: BaseDBAsyncClient, once: Once, now: datetime) -> Stored | Non
 
 
 async def _opened(row: Mapping[str, Any], once: Once) -> bytes:
-    """The body, by the person's key; about somebody whose key was gone already, it was kept under the installation's."""
-    store = ground().key_store
-    sealers = await store.sealers([row["person"]] if row["person"] else [])
-    for sealer in (sealers.get(row["person"]), store.installation):
-        with suppress(InvalidTag):
-            if sealer:
-                return sealer.open(row["sealed"], once.key)
-    raise KeyErased("the data were deleted and cannot be read again")
+    store, person = ground().key_store, row["person"]
+    sealers = await store.sealers([person] if person else [])
+    found = store.opened(sealers.get(person), row["sealed"], once.key)
+    if found is None:
+        raise KeyErased("the data were deleted and cannot be read again")
+    return found[1]
 
 
 async def keep(

@@ -8,13 +8,11 @@ fact with a lower number may commit later. A crash at any point leaves nothing h
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from compliance import facts, log
@@ -183,13 +181,11 @@ def unseal(row: Row, sealers: Mapping[UUID, Sealer]) -> Opened | None:
 
     Where a fact was recorded before its person had a key, or after the key was erased, it is the installation's.
     """
-    for sealer in (sealers.get(row["person"]), ground().key_store.installation):
-        # A cut nonce is a ValueError, everything else that was changed an InvalidTag.
-        with suppress(InvalidTag, ValueError):
-            if sealer:
-                payload, salt = facts.open_sealed(row["sealed"], row["id"], sealer)
-                return Opened(payload, salt, facts.person_salt(sealer, row["id"]))
-    return None
+    found = ground().key_store.opened(sealers.get(row["person"]), row["sealed"], row["id"].bytes)
+    if found is None:
+        return None
+    sealer, plain = found
+    return Opened(*facts.taken_apart(plain), facts.person_salt(sealer, row["id"]))
 
 
 def month_of(at: datetime) -> date:

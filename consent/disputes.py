@@ -11,7 +11,7 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import Category, FactId, PartnerId, UserId
-from consent import access_log, objections, people, statements
+from consent import access_log, clocks, objections, people, statements
 from consent.permits import OwnPermit, StaffPermit
 from consent.tables import DisputeRow
 
@@ -19,8 +19,6 @@ ANSWER_WITHIN = timedelta(days=20)
 """征信业管理条例 Art 25: marked at once, checked and answered within 20 days."""
 OPEN_MAX = 20
 LIST_MAX = 100
-OVERDUE = "select id from consent_dispute where state = 'open' and due_at <= $1 and overdue_at is null order by due_at limit $2"
-OVERDUE_LOCKED = f"{OVERDUE} for update skip locked"
 CORRECT = """
 update consent_dispute d set corrected_at = $1
 from unnest($2::uuid[], $3::timestamptz[]) as newer (user_id, cutoff)
@@ -243,16 +241,13 @@ async def note_newer_data(act: Act, cutoffs: Mapping[UserId, datetime]) -> None:
 
 async def any_overdue(upkeep: Upkeep) -> bool:
     """Whether there is anything for `note_overdue` to do; the upkeep is a worker's."""
-    return bool(await upkeep.db.execute_query_dict(OVERDUE, [upkeep.now, 1]))
+    return await clocks.any_late(upkeep, DisputeRow)
 
 
 async def note_overdue(act: Act, limit: int) -> int:
     """Record which answers are late, each once; returns how many. Records `dispute_overdue` for each."""
-    late = await act.db.execute_query_dict(OVERDUE_LOCKED, [act.now, limit])
-    rows = await DisputeRow.filter(id__in=[found["id"] for found in late]).using_db(act.db)
+    rows = await clocks.note_late(act, DisputeRow, limit)
     for row in rows:
-        row.overdue_at = act.now
-        await row.save(using_db=act.db, update_fields=["overdue_at"])
         _record(act, "dispute_overdue", row, due=row.due_at.isoformat())
     act.record("overdue_disputes_noted", {"count": len(rows)})
     return len(rows)

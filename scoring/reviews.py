@@ -10,7 +10,7 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import PartnerId, UserId
-from consent import people, statements
+from consent import clocks, people, statements
 from consent.permits import OwnPermit, StaffPermit
 from scoring import scores
 from scoring.tables import ReviewRow, ScoreRow
@@ -18,8 +18,6 @@ from scoring.tables import ReviewRow, ScoreRow
 ANSWER_WITHIN = timedelta(days=15)
 """Our own promise: PIPL Art 24 and 50 give the right and no number of days."""
 LIST_MAX = 100
-OVERDUE = "select id from scoring_review where state = 'open' and due_at <= $1 and overdue_at is null order by due_at limit $2"
-OVERDUE_LOCKED = f"{OVERDUE} for update skip locked"
 
 
 class State(StrEnum):
@@ -139,16 +137,13 @@ async def answer(act: Act, looks: StaffPermit, review: UUID, *, confirmed: bool,
 
 async def any_overdue(upkeep: Upkeep) -> bool:
     """Whether there is anything for `note_overdue` to do; the upkeep is a worker's."""
-    return bool(await upkeep.db.execute_query_dict(OVERDUE, [upkeep.now, 1]))
+    return await clocks.any_late(upkeep, ReviewRow)
 
 
 async def note_overdue(act: Act, limit: int) -> int:
     """Record which reviews are late, each once; returns how many. Records `review_overdue` for each."""
-    late = await act.db.execute_query_dict(OVERDUE_LOCKED, [act.now, limit])
-    rows = await ReviewRow.filter(id__in=[found["id"] for found in late]).using_db(act.db)
+    rows = await clocks.note_late(act, ReviewRow, limit)
     for row in rows:
-        row.overdue_at = act.now
-        await row.save(using_db=act.db, update_fields=["overdue_at"])
         _record(act, "review_overdue", row, due=row.due_at.isoformat())
     act.record("overdue_reviews_noted", {"count": len(rows)})
     return len(rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import httpx2
 import pytest
-from support import oauth_app, routes, world
+from support import routes, world
 from support.world import ALL, ISSUER, LISTING, SCORING, Browser, Software, World, told
 
 from api import light
@@ -147,13 +147,9 @@ async def test_the_light_server_stops_everything_and_knows_nothing_else(database
         software = await opened.software()
         (person,) = await world.persons(1)
         grants = [await world.granted(person, software.client, purpose) for purpose in (SCORING, LISTING)]
-    app = light.create_app(settings, database)
-    transport = httpx2.ASGITransport(app)
-    async with (
-        oauth_app.alive(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://inner.invalid") as http,
-    ):
-        browser = await World(http, settings).browser(person)
+    async with world.running(settings, light.create_app(settings, database)) as served:
+        http = served.http
+        browser = await served.browser(person)
         await stop(browser, grants[0].id)
         assert (await browser.send_form("/me/stop")).headers["location"] == "/me/stopped"
         for path in ("/me", "/me/grants", f"/me/grants/{ids.public('gnt', grants[0].id)}", "/me/stopped"):
@@ -162,7 +158,7 @@ async def test_the_light_server_stops_everything_and_knows_nothing_else(database
                 assert (await browser.call("GET", link)).status_code != 404, f"{path} leads to {link}"
             for form in re.findall(r'action="(/[^"]*)"', shown.text):
                 assert (await browser.call("POST", form)).status_code != 404, f"{path} sends to {form}"
-                browser = await World(http, settings).browser(person)  # one of the forms signs out
+                browser = await served.browser(person)  # one of the forms signs out
         rows = told(await browser.call("GET", "/v1/me/grants"), 200)["items"]
         assert {row["state"] for row in rows} == {"ended"}
         assert told(await http.get("/healthz"), 200)["status"] == "ok"

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import numpy as np
+from litestar import Litestar
 from support import oauth_app, small_models
 from support.lending import a_lender, a_product
 from support.oauth_client import OAuthClient
@@ -364,7 +365,13 @@ async def opened(database: Database, home: Path, **changes: Any) -> AsyncIterato
         "prescreen_entries_min": 1,
     }
     settings = Settings(**(given | changes))
-    app = create_app(settings, database)
+    async with running(settings, create_app(settings, database)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(settings: Settings, app: Litestar) -> AsyncIterator[World]:
+    """An application, its lifespan running, called without a network; no address is derived from the Host header."""
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with (
         oauth_app.alive(app),
