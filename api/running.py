@@ -27,6 +27,12 @@ KILL_AFTER_SECONDS = 10
 RESTART_AFTER_SECONDS = 1.0
 PROVIDER = "XINQIAO_PROVIDER_ISSUER"
 
+starting = threading.Lock()
+"""No server worker is forked while a child starts: it would keep the pipe open on whose end the start waits for ever."""
+os.register_at_fork(
+    before=starting.acquire, after_in_parent=starting.release, after_in_child=starting.release
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -173,7 +179,10 @@ def child(*arguments: str, log: Path | None = None) -> Iterator["subprocess.Pope
         # -P: what lies in the folder it was started from is no code of ours.
         command = [sys.executable, "-P", "-m", "api.cli", *arguments]
         environment = {**os.environ, PARENT: str(os.getpid())}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+        with starting:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment
+            )
     try:
         yield process
     finally:
