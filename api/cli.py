@@ -77,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     commands.add_parser("worker", help="run the worker alone").set_defaults(run=_work)
-
     provider = commands.add_parser(
         "provider", help="sign fictional people in by name and password (OpenID Connect), for development"
     )
@@ -100,18 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint.set_defaults(run=_checkpoint)
 
     _add_operating(commands)
+    _add_models(commands)
 
-    keys = commands.add_parser("keys", help="the keys of the installation").add_subparsers(
-        required=True, metavar="command"
-    )
-    rotate = keys.add_parser("rotate", help="let the next signing key sign, and retire the current one")
-    rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
-    rotate.set_defaults(run=_rotate_keys)
-
-    custodians = keys.add_parser("custodians", help="appoint the two custodians of evidence capsules")
-    custodians.add_argument("jwks", type=Path, metavar="FILE", help="their two public keys, as a JWK set")
-    custodians.set_defaults(run=_appoint_custodians)
-
+    _add_keys(commands)
     _add_deletions(commands)
 
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
@@ -165,6 +155,20 @@ def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     add.set_defaults(run=_add_development_sign_in)
 
 
+def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What keeps the keys of the installation."""
+    keys = commands.add_parser("keys", help="the keys of the installation").add_subparsers(
+        required=True, metavar="command"
+    )
+    rotate = keys.add_parser("rotate", help="let the next signing key sign, and retire the current one")
+    rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
+    rotate.set_defaults(run=_rotate_keys)
+
+    custodians = keys.add_parser("custodians", help="appoint the two custodians of evidence capsules")
+    custodians.add_argument("jwks", type=Path, metavar="FILE", help="their two public keys, as a JWK set")
+    custodians.set_defaults(run=_appoint_custodians)
+
+
 def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """What deletions of people leave to be done by hand."""
     deletions = commands.add_parser("deletions", help="what deletions of people leave").add_subparsers(
@@ -176,6 +180,21 @@ def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     capsule.add_argument("capsule")
     capsule.add_argument("--reason", required=True, help="who demands it, by which law")
     capsule.set_defaults(run=_hand_over_capsule)
+
+
+def _add_models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What developers of models do."""
+    models = commands.add_parser("models", help="the models of the score").add_subparsers(
+        required=True, metavar="command"
+    )
+    train = models.add_parser("train", help="train on a folder in the canonical shape; makes a candidate")
+    train.set_defaults(run=_train_model)
+    evaluate = models.add_parser("evaluate", help="try a model on the people of another folder")
+    evaluate.add_argument("--json", action="store_true")
+    evaluate.set_defaults(run=_evaluate_model)
+    for command in (train, evaluate):
+        command.add_argument("--data", type=Path, required=True, metavar="DIR", help="a research set")
+        command.add_argument("--name", required=True, help="what the model is called")
 
 
 def _port(text: str) -> int:
@@ -324,6 +343,23 @@ def _hand_over_capsule(arguments: argparse.Namespace) -> int:
     return auditing.run(
         from_environment(),
         lambda found: operating.hand_over_capsule(found, arguments.capsule, arguments.reason),
+    )
+
+
+def _train_model(arguments: argparse.Namespace) -> int:
+    from api import auditing, modelling  # noqa: PLC0415 - as above
+
+    return auditing.run(
+        from_environment(), lambda found: modelling.train(found, arguments.data, arguments.name)
+    )
+
+
+def _evaluate_model(arguments: argparse.Namespace) -> int:
+    from api import auditing, modelling  # noqa: PLC0415 - as above
+
+    return auditing.run(
+        from_environment(),
+        lambda found: modelling.evaluate(found, arguments.data, arguments.name, as_json=arguments.json),
     )
 
 

@@ -46,11 +46,13 @@ def develop(
     *,
     seed: int,
     threads: int,
+    name: str | None = None,
+    keep_learning: bool = False,
     progress: Progress | None = None,
 ) -> Developed:
     """Train on the earlier 70 % of applications in time, or by a hash of the user where there is only one time.
 
-    Each application is seen as of its `decided_at`. Rows whose outcome was not observed for long enough are left out
+    To `keep_learning` is to train once more on all of them when the held-out ones have been measured. Each application is seen as of its `decided_at`. Rows whose outcome was not observed for long enough are left out
     and counted; where `observed_until` is absent, `defaulted` is final.
     """
     if permit.basis != "research_set":
@@ -72,7 +74,14 @@ def develop(
         threads=threads,
         scale=scale,
         horizon_days=horizon_days,
-        about={"set": behaviour.name, "split": split, "permit": permit.digest, "stamp": "research_set"},
+        about={
+            "set": behaviour.name,
+            "split": split,
+            "permit": permit.digest,
+            "stamp": "research_set",
+            **({"name": name} if name else {}),
+        },
+        keep_learning=keep_learning,
         invented=_invented(matrix.features),
         progress=progress,
     )

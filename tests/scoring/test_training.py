@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from support import small_models
 
 from compliance.vocabulary import Category
-from scoring import calibration, card, evaluation, lessons, manifest, policy, scorer, training
+from scoring import calibration, card, evaluation, lessons, manifest, policy, scorer, training, trees
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
 
 MATRIX, DEFAULTED = small_models.people()
 FIT, VALIDATE = small_models.split()
 LESSON = lessons.prepare(MATRIX, DEFAULTED)
+
+
+def one_time(rows: int) -> np.ndarray:
+    return np.zeros(rows, np.bool_)
 
 
 def card_of(artifact: Artifact) -> dict[str, Any]:
@@ -142,12 +146,22 @@ def test_hiding_moves_nobodys_expected_risk_though_those_without_data_are_worse(
     enough = np.column_stack([np.ones(20_000, np.bool_), ~thin])
     alone, both = frozenset({device}), frozenset({device, shopping})
     raw = {alone: 2 * truth + random.normal(size=20_000), both: np.where(thin, np.nan, 3 * truth + 1)}
-    lines = calibration.lines(raw, (device, shopping), enough, bad)
+    lines = calibration.lines(raw, (device, shopping), enough, bad, one_time(20_000))
     p = {used: evaluation.probability(lines[used].intercept + lines[used].slope * raw[used]) for used in raw}
     # The same people, seen with and without shopping: the same level (the common shift bends it a little).
     assert p[alone][~thin].mean() == pytest.approx(p[both][~thin].mean(), rel=0.01)
     # Everybody, with what they hold: as many as happened.
     assert np.where(thin, p[alone], p[both]).sum() == pytest.approx(bad.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("moved", "level"), [(0.5, 0.5), (0.0, 0.0)])
+def test_the_level_is_the_later_slices_where_it_moved(moved: float, level: float) -> None:
+    random = np.random.default_rng(5)
+    raw, later = random.normal(size=20_000) - 2, np.arange(20_000) >= 14_000
+    bad = random.random(20_000) < evaluation.probability(raw + moved * later)
+    one = frozenset({Category.SHOPPING})
+    lines = calibration.lines({one: raw}, (Category.SHOPPING,), np.ones((20_000, 1), np.bool_), bad, later)
+    assert lines[one].intercept == pytest.approx(level, abs=0.06)
 
 
 def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None:
@@ -158,7 +172,7 @@ def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None
     one, two = frozenset({Category.DEVICE_USAGE}), frozenset({Category.FITNESS})
     enough = np.column_stack([np.ones(2_000, np.bool_), rare])
     scores = {one: raw, two: np.where(rare, raw, np.nan), one | two: np.full(2_000, np.nan)}
-    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad)
+    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad, one_time(2_000))
     assert set(lines) == {one, two}
     everybody = calibration.line(raw, bad)
     assert everybody is not None
@@ -230,8 +244,11 @@ def test_a_world_where_behaviour_carries_nothing_scores_like_chance() -> None:
     told = card_of(artifact)
     assert float(told["slices"]["all"]["auc"]["value"]) == pytest.approx(0.5, abs=0.08)
     assert "ranks_like_chance" in card.obstacles(told)
-    # Calibrated on people the trees had not seen: what they learnt by heart is worth nothing.
-    assert all(line.slope < 0.5 for line in manifest_of(artifact).calibration.values())
+    # Grown and calibrated by people the trees had not seen: nobody is told far from the base rate.
+    model = scorer.Scorer("null", manifest_of(artifact), trees.read(artifact.files[manifest.TREES]))
+    everything = np.ones((len(DEFAULTED), len(model.categories)), np.bool_)
+    told = model.evaluate_many(MATRIX.values, MATRIX.events, MATRIX.active_days, everything)
+    assert np.nanstd(told.log_odds) < 0.25
 
 
 def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
@@ -292,7 +309,7 @@ def test_what_stands_against_promotion(changed: dict[str, Any], found: tuple[str
 # Scales and refusals
 
 
-def test_bands_of_a_products_own_scale_are_fifths_of_the_held_out_people() -> None:
+def test_bands_of_a_products_own_scale_are_about_fifths_of_people() -> None:
     artifact = small_models.train(MATRIX, DEFAULTED, scale=Scale.PRODUCT)
     stated = manifest_of(artifact)
     assert stated.scale is Scale.PRODUCT
@@ -310,7 +327,7 @@ def test_bands_of_a_products_own_scale_are_fifths_of_the_held_out_people() -> No
         .points
     )
     bands = [policy.band(int(each), stated.cutoffs) for each in points if each]
-    assert all(bands.count(band) / len(bands) == pytest.approx(0.2, abs=0.05) for band in policy.BANDS)
+    assert all(bands.count(band) / len(bands) == pytest.approx(0.2, abs=0.08) for band in policy.BANDS)
 
 
 def test_too_few_outcomes_cannot_be_trained_on() -> None:

@@ -12,14 +12,14 @@ from scoring.policy import Scale
 from scoring.scorer import Evidence, Scorer
 from scoring.training import Artifact, Recipe
 
-RECIPE = Recipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=2, twins=3)
+RECIPE = Recipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=2, twins=6)
 REASONS = {
     Category.CREDIT_HISTORY: ("CH-001", "CH-002"),
     Category.DECLARED: ("DE-001", "DE-002"),
     Category.DEVICE_USAGE: ("DU-001", "DU-002"),
     Category.SHOPPING: ("SH-001", "SH-002"),
 }
-PEOPLE = 1_200
+PEOPLE = 2_000
 
 
 def people(*, seed: int = 1, signal: float = 1.0) -> tuple[Matrix, np.ndarray]:
