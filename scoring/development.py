@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from compliance.vocabulary import Categories
 from consent.permits import PopulationPermit
 from scoring import behaviour as behaviours
-from scoring import features, synthetic, training
+from scoring import boosting, features, synthetic, training
 from scoring.behaviour import Behaviour
+from scoring.boosting import Recipe
 from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
@@ -48,6 +49,7 @@ def develop(
     threads: int,
     name: str | None = None,
     keep_learning: bool = False,
+    recipe: Recipe = boosting.STANDARD,
     progress: Progress | None = None,
 ) -> Developed:
     """Train on the earlier 70 % of applications in time, or by a hash of the user where there is only one time.
@@ -82,6 +84,7 @@ def develop(
             **({"name": name} if name else {}),
         },
         keep_learning=keep_learning,
+        recipe=recipe,
         invented=_invented(matrix.features),
         progress=progress,
     )

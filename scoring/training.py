@@ -168,8 +168,8 @@ def _counter(progress: Progress | None, steps: int) -> Callable[[str], None]:
 
 def _cross_fit(lesson: Lesson, rows: Rows, way: Way) -> tuple[dict[Categories, Floats], Way]:
     """Raw log-odds [row] of every set of categories by models that had not seen the user, and how much these grew."""
-    users = np.random.default_rng(way.seed).permutation(lesson.user_of.max() + 1)
-    fold_of = users[lesson.user_of[rows]] % way.recipe.folds
+    present, of = np.unique(lesson.user_of[rows], return_inverse=True)
+    fold_of = np.random.default_rng(way.seed).permutation(len(present))[of] % way.recipe.folds
     subsets = lessons.subsets(lesson)
     raw = {used: np.full(len(rows), np.nan) for used in subsets}
     boosters = []
