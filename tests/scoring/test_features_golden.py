@@ -39,7 +39,7 @@ KINDS = {
 @cache
 def lived():
     """Forty people's events: ties, missing values, several loans, and things after the cut-off."""
-    seeded = random.Random(20261128)  # noqa: S311 - not a secret, only always the same
+    seeded = random.Random(20261128)
     rows = []
     for _ in range(6_000):
         category = seeded.choice(list(KINDS))
