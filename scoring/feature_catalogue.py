@@ -225,3 +225,9 @@ ORDERS = (
 )
 
 DEFINITIONS = (*LOANS, *CARDS, *DEVICES, *APPS, *ORDERS, *rhythm.DEFINITIONS, *elsewhere.DEFINITIONS)
+
+ASKED = (
+    Definition("asked_amount", Category.DECLARED, "currency", (), 0, "DE-010", "asked(amount)", LENT),
+    Definition("asked_tenor_days", Category.DECLARED, "days", (), 0, "DE-011", "asked(tenor_days)", LENT),
+)
+"""Terms of the loan that somebody asks for; they have no window."""

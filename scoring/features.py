@@ -19,7 +19,7 @@ from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
 from scoring.feature_terms import Expression
 from scoring.measures import columns, forbidden, general, graph
-from scoring.measures.definition import LENT, OUTSIDE, STATED
+from scoring.measures.definition import OUTSIDE, STATED, Definition
 
 FREQUENT_VALUES_MAX = 12
 FREQUENT_SHARE_MIN = 0.01
@@ -177,20 +177,21 @@ def _computed(
 
 
 def _catalogue() -> list[Feature]:
-    return [
-        Feature(
-            name=f"{d.name}_{window}d",
-            category=d.category,
-            unit=d.unit,
-            window_days=window,
-            monotone=d.monotone,
-            why=d.why,
-            reason=d.reason,
-            expression=d.expression,
-        )
-        for d in feature_catalogue.DEFINITIONS
-        for window in d.windows
-    ]
+    return [_feature(d, window) for d in feature_catalogue.DEFINITIONS for window in d.windows]
+
+
+def _feature(of: Definition, window: int | None) -> Feature:
+    """Make a feature of a definition in one of its windows."""
+    return Feature(
+        name=of.name if window is None else f"{of.name}_{window}d",
+        category=of.category,
+        unit=of.unit,
+        window_days=window,
+        monotone=of.monotone,
+        why=of.why,
+        reason=of.reason,
+        expression=of.expression,
+    )
 
 
 def _of_outside(measure: general.Measure) -> Feature:
@@ -251,20 +252,8 @@ def _can_be_filled(
 
 
 def _asked(behaviour: Behaviour) -> list[Feature]:
-    return [
-        Feature(
-            name=f"asked_{name}",
-            category=Category.DECLARED,
-            unit={"amount": "currency", "tenor_days": "days"}[name],
-            window_days=None,
-            monotone=0,
-            why=LENT,
-            reason={"amount": "DE-010", "tenor_days": "DE-011"}[name],
-            expression=f"asked({name})",
-        )
-        for name in feature_statements.ASKED
-        if behaviour.outcomes[name].count()
-    ]
+    terms = zip(feature_statements.ASKED, feature_catalogue.ASKED, strict=True)
+    return [_feature(asked, None) for name, asked in terms if behaviour.outcomes[name].count()]
 
 
 def _of_profile(column: ProfileColumn, unit: str, value: str | None) -> Feature:

@@ -1,4 +1,4 @@
-"""Where somebody stays, how they move and rest, what runs in their home, and whom they are in touch with.
+"""Where somebody stays, how they move, what runs in their home, and whom they are in touch with.
 
 No installation offers these four categories until it turns them on; what is measured of them is public all the same.
 """
@@ -60,8 +60,6 @@ EXERCISE = (
     Definition(
         "workout_weekend_share", FITNESS, "share", (90,), 0, "FI-002", "share(workout.weekday > 5)", HABIT
     ),
-    Definition("rest_hours_mean", FITNESS, "hours", (30, 90), 0, "FI-003", "mean(rest.value)", HABIT),
-    Definition("rest_hours_deviation", FITNESS, "hours", (90,), 1, "FI-003", "deviation(rest.value)"),
 )
 
 APPLIANCES = (

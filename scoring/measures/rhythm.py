@@ -121,9 +121,16 @@ ORDERS = (
     Definition(
         "order_hour_concentration", SHOPPING, "share", (365,), 0, "SH-004", "concentration(order.hour)", HABIT
     ),
-    Definition("order_kinds", SHOPPING, "count", (90, 365), 0, "SH-007", "distinct(order.kind)", HABIT),
+    Definition("order_channels", SHOPPING, "count", (90, 365), 0, "SH-007", "distinct(order.channel)", HABIT),
     Definition(
-        "order_kind_concentration", SHOPPING, "share", (365,), 0, "SH-007", "concentration(order.kind)", HABIT
+        "order_channel_concentration",
+        SHOPPING,
+        "share",
+        (365,),
+        0,
+        "SH-007",
+        "concentration(order.channel)",
+        HABIT,
     ),
     Definition(
         "orders_quarter_share",

@@ -31,7 +31,7 @@ def edge(a, b, *, days=1.0, kind="call", weight=1.0):
 
 def everything(edges=(), **attributes):
     """Something of each kind, so that the whole catalogue is chosen."""
-    about = {"page": "a", "place": "home", "kind": "k", **attributes}
+    about = {"page": "a", "place": "home", "kind": "k", "channel": "app", **attributes}
     events = [event(name, 1, category=category, **about) for category, name in NAMES]
     return replace(of(events), edges=table(behaviour.EDGES, edges or [edge("u", "v")]))
 
@@ -102,7 +102,7 @@ def some_events(draw, *, after=False):
     category, name = draw(st.sampled_from(NAMES))
     days = draw(st.floats(-300, 0) if after else st.floats(0.001, 400))
     words = st.sampled_from(["a", "b", "c"])
-    about = {"page": draw(words), "place": draw(words), "kind": draw(words)}
+    about = {"page": draw(words), "place": draw(words), "kind": draw(words), "channel": draw(words)}
     value = draw(st.none() | st.floats(-1e6, 1e6))
     return event(
         name, value, days=days, user=draw(words), category=category, count=draw(st.integers(0, 9)), **about
