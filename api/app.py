@@ -10,6 +10,7 @@ from api.v1 import (
     applications,
     clients,
     deletions,
+    features,
     grants,
     health,
     log,
@@ -41,6 +42,7 @@ from api.web import (
     start,
     static_files,
 )
+from api.web import features as feature_pages
 from api.web import me as me_pages
 from api.web import own_scores as own_scores_pages
 from api.web import rights as rights_pages
@@ -59,6 +61,7 @@ NOUNS = {
     "My rights": rights,
     "My scores": own_scores,
     "My applications": applications,
+    "Features": features,
     "Log": log,
     "Access": endpoints,
     "Clients": clients,
@@ -84,6 +87,7 @@ PAGES = (
     console,
     queues,
     problem_pages,
+    feature_pages,
 )
 ROUTES: list[ControllerRouterHandler] = [
     *(Router("/", route_handlers=noun.routes, tags=[title]) for title, noun in NOUNS.items()),

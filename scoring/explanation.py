@@ -72,6 +72,12 @@ def text(reason: Reason, language: Language) -> str:
     return str(entry[language.value][reason.direction])
 
 
+def texts(code: str, language: Language) -> Mapping[str, str]:
+    """Both texts of a cause as the catalogue has it today, under `raises` and `lowers`."""
+    told: Mapping[str, str] = _catalogue()[code][language.value]
+    return told
+
+
 @cache
 def _catalogue() -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads(CATALOGUE.read_text("utf-8"))

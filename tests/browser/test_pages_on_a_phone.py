@@ -180,6 +180,10 @@ async def test_a_person_uses_their_rights_and_staff_answer(
     async with window(site, folder, PHONE, language) as seen:
         page = seen.page
         await page.goto(f"{seen.issuer}/sign-in/{link}")
+        await page.goto(f"{seen.issuer}/features")
+        await page.locator("#shopping summary").click()
+        await page.locator("#outside summary").click()
+        await seen.look("features")
         await page.goto(f"{seen.issuer}/me/scores/{score}")
         await seen.look("score")
         await page.fill("#text", "请人工看一下。\n谢谢。")
