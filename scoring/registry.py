@@ -1,6 +1,7 @@
 """The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,19 @@ from scoring.tables import ModelRow
 
 PRODUCT = "behaviour_score"
 LOADED_MAX = 4
+Judge = Callable[[Mapping[str, Any]], tuple[str, ...]]
+"""Says what stands against the promotion of a model with this card: codes."""
+_judges: dict[str, Judge] = {PRODUCT: model_card.obstacles}
+
+
+def judges(product: str) -> Callable[[Judge], Judge]:
+    """Declare who judges the cards of the models of a product."""
+
+    def declare(judge: Judge) -> Judge:
+        _judges[product] = judge
+        return judge
+
+    return declare
 
 
 class NoModel(Refusal):
@@ -60,14 +74,14 @@ def invented_person(digest_of_model: str) -> Example | None:
     return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
 
 
-async def register(act: Act, digest_of_model: str) -> ModelRow:
+async def register(act: Act, digest_of_model: str, product: str = PRODUCT) -> ModelRow:
     """Enter a trained model, whose files already lie in its folder, as a candidate."""
     card: dict[str, Any] = json.loads((folder(digest_of_model) / CARD).read_text("utf-8"))
     known = await ModelRow.filter(digest=digest_of_model).using_db(act.db).first()
     row = known or await ModelRow.create(
         id=ids.ordered_id(),
         digest=digest_of_model,
-        product=PRODUCT,
+        product=product,
         state="candidate",
         card=card,
         registered_at=act.now,
@@ -84,7 +98,7 @@ async def validate(act: Act, model: UUID) -> ModelRow:
     if row.state != "candidate":
         raise NotPromotable(f"the model is {row.state}: only a candidate is validated")
     _refuse_same(act, row.registered_by)
-    obstacles = model_card.obstacles(row.card)
+    obstacles = _judges[row.product](row.card)
     if obstacles:
         raise NotPromotable(f"the model card shows: {', '.join(obstacles)}")
     row.state, row.validated_by = "validated", describe(act.principal)
@@ -125,10 +139,10 @@ class InUse:
     digest: str
 
 
-async def champion(at: Act | View) -> InUse:
+async def champion(at: Act | View, product: str = PRODUCT) -> InUse:
     """The model in use; read on every score, so without its card."""
     rows = await at.db.execute_query_dict(
-        "select id, digest from scoring_model where product = $1 and state = 'champion'", [PRODUCT]
+        "select id, digest from scoring_model where product = $1 and state = 'champion'", [product]
     )
     if not rows:
         raise NoModel("the operator has not put a model in use")

@@ -49,7 +49,7 @@ Gain = Callable[[Trial, Told], Floats]
 
 
 def _log_error(trial: Trial, told: Told) -> Floats:
-    return np.abs(np.log(told.point) - np.log(trial.income))
+    return np.asarray(np.abs(np.log(told.point) - np.log(trial.income)))
 
 
 def _pinball(name: str) -> Gain:
