@@ -14,6 +14,7 @@ from scoring.policy import Minimum, Scale
 
 MANIFEST, TREES, CATBOOST, CARD = "manifest.json", "model.json", "model.cbm", "card.json"
 EXAMPLE = "example.json"
+DECILES = "deciles.json"
 """An invented person; a model that reads nothing of invented people has none."""
 
 

@@ -15,9 +15,10 @@ from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
 from scoring import card as model_card
-from scoring import example, manifest
+from scoring import deciles, example, manifest
+from scoring.deciles import Deciles
 from scoring.example import Example
-from scoring.manifest import CARD, EXAMPLE
+from scoring.manifest import CARD, DECILES, EXAMPLE
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
@@ -72,6 +73,15 @@ def invented_person(digest_of_model: str) -> Example | None:
     if EXAMPLE not in model.manifest.files:
         return None
     return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
+
+
+@lru_cache(maxsize=LOADED_MAX)
+def spread(digest_of_model: str) -> Deciles:
+    """How the people a model was trained on are spread; nothing of a model that was trained without it."""
+    model = scorer(digest_of_model)
+    if DECILES not in model.manifest.files:
+        return {}
+    return deciles.read(manifest.file(folder(digest_of_model), model.manifest, DECILES))
 
 
 async def register(act: Act, digest_of_model: str, product: str = PRODUCT) -> ModelRow:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compliance.refusals import Refusal
 from compliance.vocabulary import Categories
-from scoring import calibration, card, example, lessons, manifest, policy, scorer, trees
+from scoring import calibration, card, deciles, example, lessons, manifest, policy, scorer, trees
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
@@ -114,7 +114,13 @@ def train(
     draft = Scorer("draft", stated, draft.trees)
     measured = card.write(draft, matrix, defaulted, fit=fit, validate=validate, seed=seed)
     way.tell("card")
-    files = {manifest.TREES: exported, manifest.CATBOOST: native, manifest.CARD: measured}
+    spread = deciles.write(matrix, fitted)
+    files = {
+        manifest.TREES: exported,
+        manifest.CATBOOST: native,
+        manifest.CARD: measured,
+        manifest.DECILES: spread,
+    }
     chosen = example.choose(draft, invented) if invented else None
     return _bind(stated, files | ({manifest.EXAMPLE: chosen} if chosen else {}))
 
