@@ -8,11 +8,10 @@ from litestar.params import FromPath, JSONBody
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
-from api.v1.scores import Coverage, Marks
-from api.v1.wire import Id, Money, when
+from api.v1.evaluated import Evaluated, evaluated
+from api.v1.wire import Id, Money
 from compliance import ids
 from compliance.act import Act
-from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import Category
 from consent import people
 from consent.people import Pseudonym
@@ -20,9 +19,6 @@ from partners import directory
 from scoring.answers import given, incomes
 from scoring.answers.given import Answer
 from scoring.release import Released
-
-MINOR = 100
-"""Minor units of a unit: incomes are estimated in currencies that have two decimal places."""
 
 
 class IncomeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -41,32 +37,19 @@ class Accuracy(msgspec.Struct, frozen=True):
     constant: str
 
 
-class IncomeView(msgspec.Struct, frozen=True, omit_defaults=True):
+class IncomeView(Evaluated, frozen=True, omit_defaults=True, kw_only=True):
     """An estimate of a month's income. It never says approve or decline.
 
     `low` to `high` is the 80 % interval; `band` is named by its bounds, in whole units of the currency; amounts have
     two significant digits.
     """
 
-    id: str
     point: Money
     low: Money
     high: Money
     band: str
     confidence: str
-    coverage: Coverage
     accuracy: dict[str, Accuracy]
-    model: str
-    channel: str
-    grant_id: str
-    issued_at: str
-    valid_until: str
-    fact_id: str
-    fact_promise: str
-    disputed: bool = False
-    """The person disputes data that it rests on; staff answer within 20 days."""
-    automated_decision: Literal["objected"] | None = None
-    """The person objects to decisions made by automated means alone: one of your people must decide."""
 
 
 @post(
@@ -99,44 +82,22 @@ async def show_income(request: AnyRequest, income_id: FromPath[str]) -> IncomeVi
         return await view(act, await given.show(act, ids.private("ans", income_id), incomes.KIND))
 
 
-@check_on_replay
-async def still_told(act: Act, stored: Stored) -> None:
-    """An old answer that holds an income is given again only while nothing was disputed or objected to since."""
-    if act.purpose is not incomes.PURPOSE or stored.reply.status != 201 or stored.grant is None:
-        return
-    told = msgspec.json.decode(stored.reply.body, type=Marks)
-    if told.id.startswith("ans_"):
-        income, objected = ids.private("ans", told.id), told.automated_decision is not None
-        await given.refuse_outdated(
-            act, income, kind=incomes.KIND, disputed=told.disputed, automation_objected=objected
-        )
-
-
 async def view(act: Act, released: Released[Answer]) -> IncomeView:
-    """What leaves: only a released evaluation can be shown."""
-    answer, row = released.value, released.value.row
+    """An estimate as its recipient sees it."""
+    row = released.value.row
     accuracy = await incomes.accuracy(act, row)
     point, low, high = (
-        Money(row.told[name] * MINOR, row.told["currency"]) for name in ("point", "low", "high")
+        Money(row.told[name] * incomes.MINOR, row.told["currency"]) for name in ("point", "low", "high")
     )
-    return IncomeView(
-        id=ids.public("ans", row.id),
+    return evaluated(
+        IncomeView,
+        released,
         point=point,
         low=low,
         high=high,
         band=row.told["band"],
         confidence=row.told["confidence"],
-        coverage=Coverage(row.used, row.not_used),
         accuracy={name: Accuracy(*figures) for name, figures in accuracy.items()},
-        model=ids.public("mdl", row.model),
-        channel=released.channel,
-        grant_id=ids.public("gnt", row.grant_id),
-        issued_at=when(row.issued_at),
-        valid_until=when(row.valid_until),
-        fact_id=ids.public("fct", row.fact),
-        fact_promise=row.fact_promise,
-        disputed=answer.disputed,
-        automated_decision="objected" if answer.automation_objected else None,
     )
 
 

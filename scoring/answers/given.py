@@ -156,14 +156,14 @@ async def permit_again(act: Act, row: AnswerRow) -> Permit:
     return permitted
 
 
-async def refuse_outdated(
-    act: Act, answer: UUID, *, kind: str, disputed: bool, automation_objected: bool
-) -> None:
+async def refuse_outdated(act: Act, answer: UUID, *, disputed: bool, automation_objected: bool) -> None:
     """An earlier answer is given again only while all that it says beside the answer still holds."""
-    row = await find(act, answer, kind)
+    row = await AnswerRow.filter(id=answer).using_db(act.db).first()
+    if row is None:
+        raise await deletion.missing(act, answer)
     now = _answer(row, await permit_again(act, row))
     if (now.disputed, now.automation_objected) != (disputed, automation_objected):
-        raise scores.AnswerOutdated(f"see the answer as it is now (GET /v1/{kind}s/{{id}})")
+        raise scores.AnswerOutdated(f"see the answer as it is now (GET /v1/{row.kind}s/{{id}})")
 
 
 @check_on_replay

@@ -24,6 +24,8 @@ from scoring.tables import AnswerRow, ModelRow
 KIND: Final = "income"
 PURPOSE = Purpose.INCOME_ESTIMATE
 PRODUCT = "income"
+MINOR = 100
+"""Minor units of a unit: incomes are estimated in currencies that have two decimal places."""
 ACCURACIES = (*income_card.HITS, "interval_held")
 registry.judges(PRODUCT)(income_card.obstacles)
 

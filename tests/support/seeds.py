@@ -14,7 +14,8 @@ from compliance.vocabulary import Category, Person, Purpose, StaffRole
 from consent import disputes, permits
 from partners.connectors.signed_http import SignedHttp
 from scoring import reviews
-from scoring.answers import incomes, thresholds
+from scoring.answers import incomes, limits, thresholds
+from scoring.answers.limits import Frame
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,21 @@ class Seeds:
                 "categories": categories,
                 "recipient": ids.public("ptn", self.bank.client.partner),
             },
+            "POST /v1/limits": {
+                "user": self.named["user"],
+                "purpose": "credit_assessment",
+                "categories": categories,
+                "product": self.named["product_id"],
+                "income": self.named["income_id"],
+                "owed": money,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/portraits": {
+                "user": self.named["user"],
+                "purpose": "portrait",
+                "categories": categories,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
             "POST /v1/operator/cutoffs": {"product": self.named["product_id"], "points": 600},
             "POST /v1/withdrawals/{ended_grant_id:str}/attestation": {
                 "outcome": "retained_by_law",
@@ -182,6 +198,12 @@ async def planted(here: World) -> Seeds:
     picked = await lending.pick(person, made, {"alpha": door})
     open_application = await lending.apply(person)
     product = await world.product_of(bank.client)
+    async with open_act(bank.client, Purpose.CREDIT_ASSESSMENT) as act:
+        frame = Frame(ids.private("prd", product), "CNY", 1, 10**9)
+        suggested = await limits.issue(
+            act, person.user, ALL, income=income.id, owed_minor=0, frame=frame, recipient=None
+        )
+        limit = suggested.value.row
     async with open_act(world.MANAGER, None) as act:
         cutoff = await thresholds.record_cutoff(act, bank.client.partner, ids.private("prd", product), 600)
     await sequencer.sequence()
@@ -192,6 +214,8 @@ async def planted(here: World) -> Seeds:
         "ended_grant_id": ids.public("gnt", ended.id),
         "score_id": ids.public("scr", score.id),
         "income_id": ids.public("ans", income.id),
+        "limit_id": ids.public("ans", limit.id),
+        "portrait_id": ids.public("ans", ids.ordered_id()),
         "cutoff_id": ids.public("cut", cutoff.id),
         "dispute_id": ids.public("dsp", dispute.id),
         "review_id": ids.public("rvw", review.id),
