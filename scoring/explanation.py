@@ -64,6 +64,12 @@ def cause(code: str) -> Cause:
     return Cause(code, int(entry["version"]), Category(entry["category"]))
 
 
+def is_actionable(cause: Cause) -> bool:
+    """Whether a person can act on this behaviour, as the catalogue has it in this version."""
+    entry = _catalogue().get(cause.code, {})
+    return bool(entry.get("actionable")) and entry.get("version") == cause.version
+
+
 def text(reason: Reason, language: Language) -> str:
     """Tell the person a reason in their language; LookupError if the catalogue lacks this code and version."""
     entry = _catalogue()[reason.code]

@@ -1,6 +1,7 @@
 """The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,15 +15,29 @@ from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
 from scoring import card as model_card
-from scoring import example, manifest
+from scoring import deciles, example, manifest
+from scoring.deciles import Deciles
 from scoring.example import Example
-from scoring.manifest import CARD, EXAMPLE
+from scoring.manifest import CARD, DECILES, EXAMPLE
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
 
 PRODUCT = "behaviour_score"
 LOADED_MAX = 4
+Judge = Callable[[Mapping[str, Any]], tuple[str, ...]]
+"""Says what stands against the promotion of a model with this card: codes."""
+_judges: dict[str, Judge] = {PRODUCT: model_card.obstacles}
+
+
+def judges(product: str) -> Callable[[Judge], Judge]:
+    """Declare who judges the cards of the models of a product."""
+
+    def declare(judge: Judge) -> Judge:
+        _judges[product] = judge
+        return judge
+
+    return declare
 
 
 class NoModel(Refusal):
@@ -60,14 +75,23 @@ def invented_person(digest_of_model: str) -> Example | None:
     return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
 
 
-async def register(act: Act, digest_of_model: str) -> ModelRow:
+@lru_cache(maxsize=LOADED_MAX)
+def spread(digest_of_model: str) -> Deciles:
+    """How the people a model was trained on are spread; nothing of a model that was trained without it."""
+    model = scorer(digest_of_model)
+    if DECILES not in model.manifest.files:
+        return {}
+    return deciles.read(manifest.file(folder(digest_of_model), model.manifest, DECILES))
+
+
+async def register(act: Act, digest_of_model: str, product: str = PRODUCT) -> ModelRow:
     """Enter a trained model, whose files already lie in its folder, as a candidate."""
     card: dict[str, Any] = json.loads((folder(digest_of_model) / CARD).read_text("utf-8"))
     known = await ModelRow.filter(digest=digest_of_model).using_db(act.db).first()
     row = known or await ModelRow.create(
         id=ids.ordered_id(),
         digest=digest_of_model,
-        product=PRODUCT,
+        product=product,
         state="candidate",
         card=card,
         registered_at=act.now,
@@ -84,7 +108,7 @@ async def validate(act: Act, model: UUID) -> ModelRow:
     if row.state != "candidate":
         raise NotPromotable(f"the model is {row.state}: only a candidate is validated")
     _refuse_same(act, row.registered_by)
-    obstacles = model_card.obstacles(row.card)
+    obstacles = _judges[row.product](row.card)
     if obstacles:
         raise NotPromotable(f"the model card shows: {', '.join(obstacles)}")
     row.state, row.validated_by = "validated", describe(act.principal)
@@ -125,10 +149,10 @@ class InUse:
     digest: str
 
 
-async def champion(at: Act | View) -> InUse:
+async def champion(at: Act | View, product: str = PRODUCT) -> InUse:
     """The model in use; read on every score, so without its card."""
     rows = await at.db.execute_query_dict(
-        "select id, digest from scoring_model where product = $1 and state = 'champion'", [PRODUCT]
+        "select id, digest from scoring_model where product = $1 and state = 'champion'", [product]
     )
     if not rows:
         raise NoModel("the operator has not put a model in use")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from compliance.refusals import Refusal
 from compliance.vocabulary import Categories
-from scoring import boosting, calibration, card, example, lessons, manifest, policy, scorer, trees
+from scoring import boosting, calibration, card, deciles, example, lessons, manifest, policy, scorer, trees
 from scoring.boosting import STANDARD, Recipe, Way
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
@@ -113,7 +113,11 @@ def _grow(
     )
     draft = Scorer("draft", stated, trees.read(exported))
     stated = replace(stated, half_widths=_half_widths(draft, lesson, rows, enough))
-    files = {manifest.TREES: exported, manifest.CATBOOST: native}
+    files = {
+        manifest.TREES: exported,
+        manifest.CATBOOST: native,
+        manifest.DECILES: deciles.write(lesson.matrix, rows),
+    }
     return _Grown(Scorer("draft", stated, draft.trees), files)
 
 

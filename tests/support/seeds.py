@@ -14,6 +14,8 @@ from compliance.vocabulary import Category, Person, Purpose, StaffRole
 from consent import disputes, permits
 from partners.connectors.signed_http import SignedHttp
 from scoring import reviews
+from scoring.answers import incomes, limits, thresholds
+from scoring.answers.limits import Frame
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,28 @@ class Seeds:
                 "answer": "full",
                 "recipient": ids.public("ptn", self.bank.client.partner),
             },
+            "POST /v1/incomes": {
+                "user": self.named["user"],
+                "purpose": "income_estimate",
+                "categories": categories,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/limits": {
+                "user": self.named["user"],
+                "purpose": "credit_assessment",
+                "categories": categories,
+                "product": self.named["product_id"],
+                "income": self.named["income_id"],
+                "owed": money,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/portraits": {
+                "user": self.named["user"],
+                "purpose": "portrait",
+                "categories": categories,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/operator/cutoffs": {"product": self.named["product_id"], "points": 600},
             "POST /v1/withdrawals/{ended_grant_id:str}/attestation": {
                 "outcome": "retained_by_law",
                 "basis": "反洗钱法第三十四条",
@@ -150,6 +174,7 @@ class Seeds:
 async def planted(here: World) -> Seeds:
     """Plant one of everything."""
     await world.put_model_in_use()
+    await world.put_income_model_in_use()
     await world.open_channel()
     bank, other = await here.software(), await here.software("beta")
     person, stranger = await world.persons(2)
@@ -158,6 +183,9 @@ async def planted(here: World) -> Seeds:
     waiting = await world.asked(bank.client, Purpose.PORTRAIT)
     ended = await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
     await world.withdrawn(person, ended.id)
+    await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
+    async with open_act(bank.client, Purpose.INCOME_ESTIMATE) as act:
+        income = (await incomes.issue(act, person.user, ALL)).value.row
     score, looked_at = [await world.scored(bank.client, person) for _ in range(2)]
     async with open_act(person, None) as act:
         own = permits.own_permit(act)
@@ -169,6 +197,15 @@ async def planted(here: World) -> Seeds:
     door = SignedHttp("https://alpha.example", "https://alpha.example/apply")
     picked = await lending.pick(person, made, {"alpha": door})
     open_application = await lending.apply(person)
+    product = await world.product_of(bank.client)
+    async with open_act(bank.client, Purpose.CREDIT_ASSESSMENT) as act:
+        frame = Frame(ids.private("prd", product), "CNY", 1, 10**9)
+        suggested = await limits.issue(
+            act, person.user, ALL, income=income.id, owed_minor=0, frame=frame, recipient=None
+        )
+        limit = suggested.value.row
+    async with open_act(world.MANAGER, None) as act:
+        cutoff = await thresholds.record_cutoff(act, bank.client.partner, ids.private("prd", product), 600)
     await sequencer.sequence()
     await sequencer.publish()
     named = {
@@ -176,10 +213,14 @@ async def planted(here: World) -> Seeds:
         "listing": ids.public("gnt", listing.id),
         "ended_grant_id": ids.public("gnt", ended.id),
         "score_id": ids.public("scr", score.id),
+        "income_id": ids.public("ans", income.id),
+        "limit_id": ids.public("ans", limit.id),
+        "portrait_id": ids.public("ans", ids.ordered_id()),
+        "cutoff_id": ids.public("cut", cutoff.id),
         "dispute_id": ids.public("dsp", dispute.id),
         "review_id": ids.public("rvw", review.id),
         "prescreen_id": ids.public("pre", prescreen),
-        "product_id": await world.product_of(bank.client),
+        "product_id": product,
         "application_id": ids.public("app", open_application.row.id),
         "offer_id": ids.public("off", open_application.offers[0].id),
         "referral_id": ids.public("ref", picked.referral.id),

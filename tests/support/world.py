@@ -15,7 +15,7 @@ import asyncpg
 import httpx2
 import numpy as np
 from litestar import Litestar
-from support import oauth_app, small_models
+from support import oauth_app, small_incomes, small_models
 from support.lending import a_lender, a_product
 from support.oauth_client import OAuthClient
 
@@ -50,6 +50,8 @@ from consent.tables import GrantRow
 from partners import prescreens, products
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
+from scoring.answers import incomes
+from scoring.answers.income import IncomeModel
 from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
 
@@ -95,6 +97,19 @@ async def put_model_in_use() -> Scorer:
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.promote(act, row.id)
     return registry.scorer(artifact.digest)
+
+
+async def put_income_model_in_use() -> IncomeModel:
+    """The same three people, for the small income model."""
+    artifact = small_incomes.trained()
+    training.save(artifact, ground().home / "models")
+    async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
+        row = await registry.register(act, artifact.digest, incomes.PRODUCT)
+    async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.validate(act, row.id)
+    async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.promote(act, row.id)
+    return incomes.model(artifact.digest)
 
 
 async def open_channel(bureau: PartnerId | None = None, lender: PartnerId | None = None) -> None:
