@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from api import models_cli
 from api.settings import Settings, SettingUnusable, from_environment
 from compliance import postgres
 from compliance.custodians import CustodiansUnusable
@@ -113,7 +114,6 @@ def _parser() -> argparse.ArgumentParser:
     custodians.set_defaults(run=_appoint_custodians)
 
     _add_deletions(commands)
-
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
     replay.add_argument("score")
     replay.set_defaults(run=_replay)
@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the operator does: clients and sign-ins."""
+    """What the operator does: models, clients and sign-ins."""
+    models_cli.add(commands)
     clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
         required=True, metavar="command"
     )

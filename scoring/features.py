@@ -243,12 +243,16 @@ def _of_profile(column: ProfileColumn, unit: str, value: str | None) -> Feature:
     )
 
 
+def is_forbidden(said: str) -> bool:
+    """Whether a feature's name, or what it measures, is on the forbidden list; the value after `=` does not count."""
+    return bool(FORBIDDEN.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", said.partition("=")[0]).lower()))
+
+
 def _refuse_forbidden(features: Sequence[Feature]) -> None:
     times = Counter(f.name for f in features)
     faults = []
     for feature in features:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", feature.name.partition("=")[0]).lower()
-        if FORBIDDEN.search(words):
+        if is_forbidden(feature.name):
             faults.append(Fault(f"/{feature.name}", "forbidden", "the law or our own list forbids it"))
         elif times[feature.name] > 1:
             faults.append(Fault(f"/{feature.name}", "name_taken", "another feature has this name"))

@@ -85,7 +85,7 @@ def rich_rows() -> tuple[int, ...]:
 
 
 async def put_model_in_use() -> Scorer:
-    """Register, validate and promote the small model: three people."""
+    """Register, validate, approve and promote the small model: three people."""
     artifact = small_models.trained()
     training.save(artifact, ground().home / "models")
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
@@ -93,6 +93,7 @@ async def put_model_in_use() -> Scorer:
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.approve(act, row.id)
         await registry.promote(act, row.id)
     return registry.scorer(artifact.digest)
 
