@@ -31,6 +31,7 @@ from api.web import (
     deletion,
     extend,
     loans,
+    models,
     own_data,
     own_grants,
     problem_pages,
@@ -83,6 +84,7 @@ PAGES = (
     deletion,
     console,
     queues,
+    models,
     problem_pages,
 )
 ROUTES: list[ControllerRouterHandler] = [

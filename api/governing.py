@@ -4,44 +4,21 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from api import staff, worker
-from api.access import RoleMissing
+from api import model_steps, staff, worker
 from api.operating import OPERATOR, partner_named
 from api.running import Standing
 from compliance import database as databases
 from compliance import ids
-from compliance.act import Act, open_act, open_upkeep
+from compliance.act import open_act, open_upkeep
 from compliance.refusals import Refusal
 from compliance.vocabulary import PartnerId, Purpose, StaffRole
 from partners import outcome_files, outcomes
 from partners.outcome_files import SetAside, Told
 from scoring import manifest, registry
 from scoring.tables import ModelRow
-
-RISK, COMPLIANCE = StaffRole.RISK_OFFICER, StaffRole.COMPLIANCE_OFFICER
-Step = Callable[[Act, str], Awaitable[ModelRow]]
-
-
-def _on(step: Callable[..., Awaitable[ModelRow]]) -> Step:
-    async def take(act: Act, digest: str) -> ModelRow:
-        return await step(act, (await registry.find(act, digest)).id)
-
-    return take
-
-
-STEPS: Mapping[str, tuple[frozenset[StaffRole], Step]] = {
-    "register": (frozenset({RISK}), registry.register),
-    "validate": (frozenset({RISK, COMPLIANCE}), _on(registry.validate)),
-    "approve": (frozenset({COMPLIANCE}), _on(registry.approve)),
-    "promote": (frozenset({RISK, COMPLIANCE}), _on(registry.promote)),
-    "shadow": (frozenset({RISK, COMPLIANCE}), _on(registry.shadow)),
-    "retire": (frozenset({RISK, COMPLIANCE}), _on(registry.retire)),
-    "rollback": (frozenset({RISK, COMPLIANCE}), _on(registry.roll_back)),
-}
-"""What may be done with a model, and by whom; that no two steps are one person's is the register's to see to."""
 
 
 async def admit(found: Standing, name: str, role: str) -> int:
@@ -75,15 +52,12 @@ def _obstacles(row: ModelRow) -> list[str]:
 
 async def take_step(found: Standing, step: str, model: str, name: str) -> int:
     """Take one step with a model in somebody's name; prints what the register says of it then."""
-    roles, take = STEPS[step]
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
         digest = _brought(Path(model)) if step == "register" else model
         async with open_upkeep() as upkeep:
             who = await staff.named(upkeep, name)
         async with open_act(who, Purpose.MODEL_DEVELOPMENT) as act:
-            if who.role not in roles:
-                raise RoleMissing(f"to {step} a model takes the role {' or '.join(sorted(roles))}")
-            row = await take(act, digest)
+            row = await model_steps.take(act, step, digest)
     _tell(_line(row))
     return 0
 

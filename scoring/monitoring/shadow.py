@@ -31,8 +31,8 @@ on conflict do nothing
 
 async def any_waiting(upkeep: Upkeep) -> bool:
     """Whether a score of the champion's waits for the challenger; only while its consent is alive."""
-    asked = ANY.format(waiting=WAITING)
-    return bool(await upkeep.db.execute_query_dict(asked, [State.CHALLENGER, State.CHAMPION]))
+    select = ANY.format(waiting=WAITING)
+    return bool(await upkeep.db.execute_query_dict(select, [State.CHALLENGER, State.CHAMPION]))
 
 
 async def follow(act: Act, most: int = AT_ONCE) -> int:
@@ -44,8 +44,8 @@ async def follow(act: Act, most: int = AT_ONCE) -> int:
     if challenger is None:
         return 0
     champion = await registry.champion(act)
-    some = SOME.format(waiting=WAITING)
-    rows = await act.db.execute_query_dict(some, [State.CHALLENGER, State.CHAMPION, most])
+    select = SOME.format(waiting=WAITING)
+    rows = await act.db.execute_query_dict(select, [State.CHALLENGER, State.CHAMPION, most])
     scorer = registry.scorer(challenger.digest)
     found = places.find(registry.scorer(champion.digest).manifest, scorer.manifest)
     if not rows or found is None:
