@@ -37,6 +37,7 @@ from api.web import (
     deletion,
     extend,
     loans,
+    models,
     own_data,
     own_grants,
     problem_pages,
@@ -96,6 +97,7 @@ PAGES = (
     deletion,
     console,
     queues,
+    models,
     problem_pages,
     feature_pages,
 )

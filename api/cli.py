@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from api import models_cli
 from api.settings import Settings, SettingUnusable, from_environment
 from compliance import postgres
 from compliance.custodians import CustodiansUnusable
@@ -99,11 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint.set_defaults(run=_checkpoint)
 
     _add_operating(commands)
-    _add_models(commands)
 
     _add_keys(commands)
     _add_deletions(commands)
-
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
     replay.add_argument("score")
     replay.set_defaults(run=_replay)
@@ -126,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the operator does: clients and sign-ins."""
+    """What the operator does: models, clients and sign-ins."""
+    models_cli.add(commands)
     clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
         required=True, metavar="command"
     )
@@ -180,21 +180,6 @@ def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     capsule.add_argument("capsule")
     capsule.add_argument("--reason", required=True, help="who demands it, by which law")
     capsule.set_defaults(run=_hand_over_capsule)
-
-
-def _add_models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What developers of models do."""
-    models = commands.add_parser("models", help="the models of the score").add_subparsers(
-        required=True, metavar="command"
-    )
-    train = models.add_parser("train", help="train on a folder in the canonical shape; makes a candidate")
-    train.set_defaults(run=_train_model)
-    evaluate = models.add_parser("evaluate", help="try a model on the people of another folder")
-    evaluate.add_argument("--json", action="store_true")
-    evaluate.set_defaults(run=_evaluate_model)
-    for command in (train, evaluate):
-        command.add_argument("--data", type=Path, required=True, metavar="DIR", help="a research set")
-        command.add_argument("--name", required=True, help="what the model is called")
 
 
 def _port(text: str) -> int:
@@ -343,23 +328,6 @@ def _hand_over_capsule(arguments: argparse.Namespace) -> int:
     return auditing.run(
         from_environment(),
         lambda found: operating.hand_over_capsule(found, arguments.capsule, arguments.reason),
-    )
-
-
-def _train_model(arguments: argparse.Namespace) -> int:
-    from api import auditing, modelling  # noqa: PLC0415 - as above
-
-    return auditing.run(
-        from_environment(), lambda found: modelling.train(found, arguments.data, arguments.name)
-    )
-
-
-def _evaluate_model(arguments: argparse.Namespace) -> int:
-    from api import auditing, modelling  # noqa: PLC0415 - as above
-
-    return auditing.run(
-        from_environment(),
-        lambda found: modelling.evaluate(found, arguments.data, arguments.name, as_json=arguments.json),
     )
 
 

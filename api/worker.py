@@ -19,10 +19,13 @@ from consent import capsules, deletion, disputes, effects, grants
 from partners import (
     delivery,
     endings,  # noqa: F401 - declares what stops when a grant expires
+    monitoring,
     prescreens,
 )
 from partners.connectors import registry as connectors
+from partners.monitoring import Report
 from scoring import budget, previews, reviews
+from scoring.monitoring import shadow
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -32,9 +35,12 @@ OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
 CAPSULES_EVERY_SECONDS = 3_600.0
 MAP_EVERY_SECONDS = 60.0
+SHADOW_EVERY_SECONDS = 2.0
+MONITORING_LOOKED_AT_EVERY_SECONDS = 300.0
 DELIVERIES_AT_ONCE = 10
 DONE_AT_ONCE = 100
 LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
+WATCHMAN = Worker("watchman")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ def jobs(settings: Settings) -> list[Job]:
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("late answers", note_late_answers, OVERDUE_EVERY_SECONDS),
+        Job("shadow", follow_in_shadow, SHADOW_EVERY_SECONDS),
+        Job("monitoring", watch_daily, MONITORING_LOOKED_AT_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
 
@@ -156,6 +164,29 @@ async def note_late_answers() -> bool:
     """Record which disputes and reviews staff did not answer in time."""
     late = [await _clerk(each.any_overdue, each.note_overdue) for each in (disputes, reviews)]
     return any(late)
+
+
+async def follow_in_shadow() -> bool:
+    """Let the challenger answer what the model in use answered."""
+    return await _clerk(shadow.any_waiting, shadow.follow)
+
+
+async def watch_daily() -> bool:
+    """Once a day: the figures of the model in use, and an alert for each that changed its state."""
+    async with open_upkeep(WATCHMAN) as upkeep:
+        due = await monitoring.is_due(upkeep)
+    if due:
+        await watch_now()
+    return False
+
+
+async def watch_now() -> Report:
+    """Read, work the figures out beside the other jobs, and keep them."""
+    async with open_act(WATCHMAN, None) as act:
+        seen = await monitoring.gather(act)
+    made = await asyncio.to_thread(monitoring.report, seen)
+    async with open_act(WATCHMAN, None) as act:
+        return await monitoring.keep(act, made)
 
 
 async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, int], Awaitable[int]]) -> bool:

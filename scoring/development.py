@@ -66,7 +66,7 @@ def develop(
     mature = _mature(labelled, horizon_days)
     asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
     matrix = features.compute(behaviour, asked, features.chosen(behaviour, categories))
-    fit, split = _split(labelled)
+    fit, how = split(labelled)
     artifact = training.train(
         matrix,
         labelled["defaulted"].to_numpy(),
@@ -78,7 +78,7 @@ def develop(
         horizon_days=horizon_days,
         about={
             "set": behaviour.name,
-            "split": split,
+            "split": how,
             "permit": permit.digest,
             "stamp": "research_set",
             **({"name": name} if name else {}),
@@ -88,7 +88,7 @@ def develop(
         invented=_invented(matrix.features),
         progress=progress,
     )
-    return Developed(artifact, matrix, ~fit, split, int((~mature).sum()))
+    return Developed(artifact, matrix, ~fit, how, int((~mature).sum()))
 
 
 def _invented(wanted: Sequence[Feature]) -> Matrix:
@@ -117,7 +117,8 @@ def _mature(labelled: pl.DataFrame, horizon_days: int) -> NDArray[np.bool_]:
     return labelled.select((observed >= horizon_days).fill_null(value=True)).to_series().to_numpy()
 
 
-def _split(labelled: pl.DataFrame) -> tuple[NDArray[np.bool_], str]:
+def split(labelled: pl.DataFrame) -> tuple[NDArray[np.bool_], str]:
+    """Which rows [row], in the order of `decided_at`, are fitted on, and what that way of splitting is called."""
     moments: list[datetime] = labelled["decided_at"].to_list()
     if moments[0] == moments[-1]:
         hashed = [hashlib.sha256(user.encode()).digest()[0] / 256 for user in labelled["user"]]

@@ -134,7 +134,7 @@ class Scorer:
     def load(cls, folder: Path) -> "Scorer":
         """Load a stored model; `ModelAltered` when a byte of it differs from what its digest names."""
         digest, stated = manifest.read(folder)
-        return cls(digest, stated, trees.read((folder / manifest.TREES).read_bytes()))
+        return cls(digest, stated, trees.read(manifest.file(folder, stated, manifest.TREES)))
 
     def raw(self, values: Values) -> tuple[float, NDArray[np.float64]]:
         """Raw log-odds of default and the exact Shapley value of each input, which add up with `trees.base`."""

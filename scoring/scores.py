@@ -195,10 +195,10 @@ def _recorded(against: Against) -> dict[str, Json]:
     return {"product": ids.public("prd", against.product), "cutoff": against.cutoff}
 
 
-async def subject(act: Act, score: UUID) -> tuple[UserId, GrantId]:
-    """Whom a score of the calling lender's is about, and the grant that it rests on; or 404."""
+async def subject(act: Act, score: UUID, lender: PartnerId) -> tuple[UserId, GrantId]:
+    """Whom a score of a lender's is about, and the grant that it rests on; or 404."""
     row = await _found(act, score)
-    if row.partner != act.tenant:
+    if row.partner != lender:
         raise NotFound
     return UserId(row.user_id), GrantId(row.grant_id)
 

@@ -1,4 +1,4 @@
-"""The tables of scoring: models, features, scores, previews, reviews, licences."""
+"""The tables of scoring: models, features, scores, shadows, previews, reviews, licences."""
 
 from typing import Any
 
@@ -21,6 +21,8 @@ class ModelRow(Model):
     registered_by = fields.TextField()
     validated_by = fields.TextField(null=True)
     approved_by = fields.TextField(null=True)
+    approval = fields.BinaryField(null=True)
+    shadowed_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "scoring_model"
@@ -160,6 +162,20 @@ class PreviewRow(Model):
         table = "scoring_preview"
 
 
+class ShadowRow(Model):
+    """What the challenger says of the data of a score that was issued."""
+
+    score = fields.UUIDField(primary_key=True)
+    model = fields.UUIDField()
+    user_id = fields.UUIDField()
+    points = fields.IntField(null=True)
+    log_odds = fields.TextField(null=True)
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "scoring_shadow"
+
+
 class LicenceRow(Model):
     """A recorded licence or relay: one records it, another approves it."""
 
@@ -187,3 +203,4 @@ holdings.deletes("scoring_review", part="reviews", prefix="rvw")
 holdings.deletes("scoring_preview", part="previews")
 holdings.deletes("scoring_answer", part="answers", prefix="ans", known_to=("partner", "relay"))
 holdings.deletes("scoring_disclosure", part="disclosures")
+holdings.deletes("scoring_shadow", part="shadow_scores")

@@ -1,6 +1,6 @@
 """Try a model on the people of another set, whom it never saw: how it ranks, how honest it is, whom it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +11,7 @@ from scoring import evaluation, features
 from scoring.behaviour import Behaviour
 from scoring.evaluation import Floats, Measure
 from scoring.features import Feature
+from scoring.manifest import Input
 from scoring.scorer import NO_ANSWER, Scorer
 from scoring.training import CannotTrain
 
@@ -52,7 +53,7 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
     if labelled.is_empty():
         raise CannotTrain("no application has an outcome")
     asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
-    matrix = features.compute(behaviour, asked, read_by(model))
+    matrix = features.compute(behaviour, asked, as_features(model.manifest.inputs))
     everything = np.ones((len(asked), len(model.categories)), np.bool_)
     found = model.evaluate_many(matrix.values, matrix.events, matrix.active_days, everything)
     answered = found.points != NO_ANSWER
@@ -76,7 +77,7 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
     )
 
 
-def read_by(model: Scorer) -> tuple[Feature, ...]:
+def as_features(inputs: Sequence[Input]) -> tuple[Feature, ...]:
     """The features that a model reads, as it stores them."""
     names = [field.name for field in fields(Feature)]
-    return tuple(Feature(**{name: getattr(each, name) for name in names}) for each in model.manifest.inputs)
+    return tuple(Feature(**{name: getattr(each, name) for name in names}) for each in inputs)

@@ -1,6 +1,6 @@
 """The card of an income model: every figure beside that of the best constant, and what stands against its promotion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from scoring.answers.amounts import Amounts, Floats
 from scoring.answers.income import NO_ANSWER, IncomeModel
 from scoring.answers.income_manifest import LOWER, MEDIAN, QUANTILES, TARGET, UPPER
 from scoring.lessons import Lesson, Rows
+from scoring.manifest import Input
+from scoring.measures import forbidden
 from scoring.scorer import Flags
 
 DRAWS = 1_000
@@ -142,8 +144,8 @@ def write(
     )
 
 
-def obstacles(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say why an income model with this card may not be promoted: codes, none when nothing stands against it."""
+def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ...]:
+    """Say why an income model with this card and these inputs may not be promoted: codes, none when nothing stands against it."""
     tried = card["slices"][EVERYTHING]
     if tried["rows"] < LEAST_ROWS:
         return ("insufficient_evidence",)
@@ -152,6 +154,9 @@ def obstacles(card: Mapping[str, Any]) -> tuple[str, ...]:
         "no_better_than_a_constant": any(not _number(tried[each]["gain_low"]) > 0 for each in MUST_BEAT),
         "interval_dishonest": _number(tried["interval_held"]["high"]) < lowest
         or _number(tried["interval_held"]["low"]) > highest,
+        "feature_forbidden": any(
+            forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
+        ),
     }
     return tuple(code for code, stands in found.items() if stands)
 

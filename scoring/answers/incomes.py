@@ -12,11 +12,11 @@ from compliance.act import Act
 from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
 from scoring import population, registry, release
-from scoring.answers import given, income_card
+from scoring.answers import given, income_card, income_manifest
 from scoring.answers.given import Answer, Worked
 from scoring.answers.income import IncomeEstimate, IncomeModel
 from scoring.population import Held
-from scoring.registry import NoModel
+from scoring.registry import Kind, NoModel
 from scoring.release import Released
 from scoring.scorer import Evidence, Scorer, unpack
 from scoring.tables import AnswerRow, ModelRow
@@ -27,7 +27,7 @@ PRODUCT = "income"
 MINOR = 100
 """Minor units of a unit: incomes are estimated in currencies that have two decimal places."""
 ACCURACIES = (*income_card.HITS, "interval_held")
-registry.judges(PRODUCT)(income_card.obstacles)
+registry.declare(PRODUCT, Kind(income_manifest.read, income_card.obstacles))
 
 
 @lru_cache(maxsize=registry.LOADED_MAX)

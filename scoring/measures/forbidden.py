@@ -57,6 +57,11 @@ def ban_of(name: str) -> Ban | None:
     return next((ban for ban in bans() if ban.pattern.search(words)), None)
 
 
+def is_in(said: str) -> bool:
+    """Whether a feature's name, or what it measures, is forbidden; the value after `=` does not count."""
+    return ban_of(said.partition("=")[0]) is not None
+
+
 def refuse(names: Sequence[str]) -> None:
     """Refuse features of which the name is forbidden, or of which two have the same.
 

@@ -26,6 +26,7 @@ OPEN: dict[str, str] = {
     "scoring_licence": "which licences there are is no secret",
     "partners_partner": "the directory of licensed institutions",
     "partners_product": "published terms",
+    "partners_monitoring": "counts and shares of a day, read by the platform alone",
     "api_staff": "read by the upkeep role alone, before anybody is known",
     "api_link": "hashes; likewise",
     "api_session": "hashes; likewise",

@@ -51,6 +51,7 @@ async def test_every_word_that_is_held_is_in_the_copy(planted, owner):
         "consent_effect",  # states and times, until its recipient has answered
         "scoring_preview",  # needs a consent to look at oneself: see test_previews
         "scoring_review",  # sealed: read below
+        "scoring_shadow",  # numbers, where there is a challenger: see test_shadow
     }
     whole = (await copied(planted.person)).as_json().decode()
     hidden = {
@@ -79,6 +80,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
         "extensions",
         "reported_outcomes",
         "previews",
+        "shadow_scores",
     }
 
 

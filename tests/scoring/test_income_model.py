@@ -138,7 +138,7 @@ def test_too_few_people_have_no_interval() -> None:
 def test_a_model_that_knows_something_beats_the_constant_and_may_be_promoted() -> None:
     card = card_of(small_incomes.trained())
     tried = card["slices"]["all"]
-    assert income_card.obstacles(card) == ()
+    assert income_card.obstacles(card, ()) == ()
     for name in (*income_card.LOSSES, *income_card.HITS):
         assert {"model", "constant", "gain_low", "gain_high"} == tried[name].keys()
     assert 0.72 < float(tried["interval_held"]["model"]) < 0.88
@@ -147,20 +147,20 @@ def test_a_model_that_knows_something_beats_the_constant_and_may_be_promoted() -
 
 def test_a_model_that_knows_nothing_may_not() -> None:
     nothing = np.random.default_rng(9).permutation(INCOME)
-    assert "no_better_than_a_constant" in income_card.obstacles(card_of(small_incomes.train(nothing)))
+    assert "no_better_than_a_constant" in income_card.obstacles(card_of(small_incomes.train(nothing)), ())
 
 
 @pytest.mark.parametrize(("low", "high"), [("0.60", "0.77"), ("0.83", "0.90")])
 def test_a_model_whose_interval_says_too_much_may_not(low: str, high: str) -> None:
     card = card_of(small_incomes.trained())
     card["slices"]["all"]["interval_held"] |= {"low": low, "high": high}
-    assert income_card.obstacles(card) == ("interval_dishonest",)
+    assert income_card.obstacles(card, ()) == ("interval_dishonest",)
 
 
 def test_a_small_sample_shows_nothing() -> None:
     card = card_of(small_incomes.trained())
     card["slices"]["all"]["rows"] = 199
-    assert income_card.obstacles(card) == ("insufficient_evidence",)
+    assert income_card.obstacles(card, ()) == ("insufficient_evidence",)
 
 
 # Evaluation

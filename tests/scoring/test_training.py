@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from support import small_models
 
 from compliance.vocabulary import Category
-from scoring import calibration, card, evaluation, lessons, manifest, policy, scorer, training, trees
+from scoring import (
+    calibration,
+    card,
+    evaluation,
+    feature_catalogue,
+    lessons,
+    manifest,
+    policy,
+    scorer,
+    training,
+    trees,
+)
+from scoring.measures import forbidden
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
 
@@ -243,12 +255,12 @@ def test_a_world_where_behaviour_carries_nothing_scores_like_chance() -> None:
     artifact = small_models.train(*small_models.people(signal=0.0))
     told = card_of(artifact)
     assert float(told["slices"]["all"]["auc"]["value"]) == pytest.approx(0.5, abs=0.08)
-    assert "ranks_like_chance" in card.obstacles(told)
+    assert "ranks_like_chance" in card.obstacles(told, LESSON.inputs)
     # Grown and calibrated by people the trees had not seen: nobody is told far from the base rate.
     model = scorer.Scorer("null", manifest_of(artifact), trees.read(artifact.files[manifest.TREES]))
     everything = np.ones((len(DEFAULTED), len(model.categories)), np.bool_)
-    told = model.evaluate_many(MATRIX.values, MATRIX.events, MATRIX.active_days, everything)
-    assert np.nanstd(told.log_odds) < 0.25
+    found = model.evaluate_many(MATRIX.values, MATRIX.events, MATRIX.active_days, everything)
+    assert np.nanstd(found.log_odds) < 0.25
 
 
 def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
@@ -258,7 +270,7 @@ def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
     )
     told = card_of(small_models.train(replace(MATRIX, values=values), DEFAULTED))
     assert told["largest_feature"]["name"] == LESSON.inputs[0].name
-    assert "one_feature_carries_too_much" in card.obstacles(told)
+    assert "one_feature_carries_too_much" in card.obstacles(told, LESSON.inputs)
     # More of it is more risk, as its direction says: little of the movement runs against it.
     assert float(told["against_direction"][LESSON.inputs[0].name]) < 0.2
 
@@ -272,38 +284,85 @@ def test_a_feature_that_runs_against_its_direction_is_seen() -> None:
     assert float(told["against_direction"][turned.name]) == pytest.approx(1 - float(right), abs=0.001)
 
 
+def interval(low: str, high: str) -> dict[str, str]:
+    return {"value": low, "low": low, "high": high}
+
+
 def made_card(**changed: Any) -> dict[str, Any]:
-    told = {
-        "defaults": 50,
-        "auc_low": "0.5001",
-        "observed_over_expected": "0.8000",
-        "share": "0.4000",
-    } | changed
+    """A card with nothing against it, each figure at its bound; `slice_...`, or a part of its own."""
     tried = {
-        "defaults": told["defaults"],
-        "auc": {"low": told["auc_low"]},
-        "observed_over_expected": {"value": told["observed_over_expected"]},
+        "rows": 400,
+        "base_rate": "0.2000",
+        "defaults": 50,
+        "auc": interval("0.5001", "0.6000"),
+        "observed_over_expected": interval("0.8000", "0.8000"),
+        "calibration_slope": interval("1.2500", "1.7000"),
+        "calibration_intercept": interval("-0.9000", "-0.2500"),
+        # 0.05, and sqrt(2 / pi * 0.2 * 0.8 * 10 / 400) = 0.0505 by chance.
+        "ece": interval("0.1004", "0.2000"),
     }
-    return {"slices": {"all": tried}, "largest_feature": {"share": told["share"]}}
+    whole: dict[str, Any] = {"largest_feature": {"share": "0.4000"}, "points": {"psi": "0.2500"}}
+    for name, value in changed.items():
+        (tried if name in tried else whole)[name] = value
+    return whole | {"slices": {"all": tried}}
+
+
+GROUP = {"group": "b", "rows": 400, "evidence": "enough", "ratio": "0.7000", "low": "0.6000"}
 
 
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
         ({}, ()),
-        ({"observed_over_expected": "1.2500"}, ()),
+        ({"observed_over_expected": interval("1.2500", "2.0")}, ()),
+        ({"calibration_slope": interval("0.1000", "0.8000")}, ()),
+        ({"calibration_intercept": interval("0.2500", "0.9000")}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.8000"}]}}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.1", "evidence": "insufficient_evidence"}]}}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.7999"}]}}, ("adverse_impact_red",)),
         ({"defaults": 49}, ("insufficient_evidence",)),
-        ({"auc_low": "0.5000"}, ("ranks_like_chance",)),
-        ({"auc_low": "unknown"}, ("ranks_like_chance",)),
-        ({"observed_over_expected": "0.7999"}, ("calibration_red",)),
-        ({"observed_over_expected": "1.2501"}, ("calibration_red",)),
-        ({"observed_over_expected": "unknown"}, ("calibration_red",)),
-        ({"share": "0.4001"}, ("one_feature_carries_too_much",)),
-        ({"defaults": 0, "share": "0.9000"}, ("insufficient_evidence", "one_feature_carries_too_much")),
+        ({"auc": interval("0.5000", "0.6000")}, ("ranks_like_chance",)),
+        ({"auc": interval("unknown", "unknown")}, ("ranks_like_chance",)),
+        ({"observed_over_expected": interval("0.7999", "0.9")}, ("calibration_red",)),
+        ({"observed_over_expected": interval("1.2501", "1.3")}, ("calibration_red",)),
+        ({"observed_over_expected": interval("unknown", "unknown")}, ("calibration_red",)),
+        ({"calibration_slope": interval("1.2501", "1.9000")}, ("calibration_red",)),
+        ({"calibration_slope": interval("0.1000", "0.7999")}, ("calibration_red",)),
+        ({"calibration_slope": interval("unknown", "unknown")}, ("calibration_red",)),
+        ({"calibration_intercept": interval("0.2501", "0.9000")}, ("calibration_red",)),
+        ({"calibration_intercept": interval("-0.9000", "-0.2501")}, ("calibration_red",)),
+        ({"ece": interval("0.1006", "0.2000")}, ("calibration_red",)),
+        ({"points": {"psi": "0.2501"}}, ("stability_red",)),
+        ({"points": {"psi": "unknown"}}, ("stability_red",)),
+        ({"points": {}}, ("stability_red",)),
+        ({"largest_feature": {"share": "0.4001"}}, ("one_feature_carries_too_much",)),
+        (
+            {"defaults": 0, "largest_feature": {"share": "0.9000"}},
+            ("insufficient_evidence", "one_feature_carries_too_much"),
+        ),
     ],
 )
 def test_what_stands_against_promotion(changed: dict[str, Any], found: tuple[str, ...]) -> None:
-    assert card.obstacles(made_card(**changed)) == found
+    assert card.obstacles(made_card(**changed), LESSON.inputs) == found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"name": "sex"},
+        {"name": "maritalStatus"},
+        {"name": "x", "expression": "profile(gender)"},
+        {"name": "x", "expression": 'profile(ethnicity) = "a"'},
+        {"name": "宗教"},
+    ],
+)
+def test_a_forbidden_input_stands_against_promotion_whatever_it_is_called(said: dict[str, str]) -> None:
+    made = (*LESSON.inputs[1:], replace(LESSON.inputs[0], **said))
+    assert card.obstacles(made_card(), made) == ("feature_forbidden",)
+
+
+def test_nothing_of_the_catalogue_is_forbidden() -> None:
+    assert not [d.name for d in feature_catalogue.DEFINITIONS if forbidden.is_in(d.expression)]
 
 
 # Scales and refusals

@@ -87,7 +87,7 @@ def rich_rows() -> tuple[int, ...]:
 
 
 async def put_model_in_use() -> Scorer:
-    """Register, validate and promote the small model: three people."""
+    """Register, validate, approve and promote the small model: three people."""
     artifact = small_models.trained()
     training.save(artifact, ground().home / "models")
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
@@ -95,6 +95,7 @@ async def put_model_in_use() -> Scorer:
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.approve(act, row.id)
         await registry.promote(act, row.id)
     return registry.scorer(artifact.digest)
 
@@ -108,6 +109,7 @@ async def put_income_model_in_use() -> IncomeModel:
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.approve(act, row.id)
         await registry.promote(act, row.id)
     return incomes.model(artifact.digest)
 
