@@ -23,6 +23,7 @@ from partners import (
 )
 from partners.connectors import registry as connectors
 from scoring import previews, reviews
+from scoring.runs import keeping
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -169,7 +170,7 @@ async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, i
 
 
 async def purge() -> bool:
-    """Forget spent proofs, requests nobody answered, old answers, links, sessions and previews that are over; never a fact."""
+    """Forget spent proofs, requests nobody answered, old answers, links, sessions, previews and population runs that are over; never a fact."""
     await single_use.forget()
     await authorizations.forget()
     async with open_upkeep() as upkeep:
@@ -180,4 +181,5 @@ async def purge() -> bool:
         await upkeep.db.execute_query("delete from api_session where expires_at < $1", [upkeep.now])
     async with open_upkeep(CLERK) as upkeep:
         await previews.forget_old(upkeep)
+    keeping.clear(keeping.folder(), upkeep.now)
     return False

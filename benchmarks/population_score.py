@@ -164,7 +164,7 @@ def _whole(whole: Path, plan: Plan, model: Path) -> dict[str, Any]:
     local, result = _measured(whole, plan, model, runners.locally(workers), workers)
     told = {f"local_{name}": value for name, value in local.items()}
     if importlib.util.find_spec("ray"):
-        ray, same = _measured(whole, plan, model, runners.on_ray(None), workers)
+        ray, same = _measured(whole, plan, model, runners.on_ray("local", workers), workers)
         if same != result:
             raise RuntimeError("Ray's result is not byte for byte the local one")
         told |= {f"ray_{name}": value for name, value in ray.items()}

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from scoring import manifest
 from scoring.runs import shards
+from scoring.runs.faults import ShardUnusable
 from scoring.runs.plans import Scored
-from scoring.runs.shards import ShardUnusable, Stamp, Written
+from scoring.runs.shards import Stamp, Written
 from scoring.scorer import Evaluations, Scorer
 
 HIDDEN = np.uint32(0xFFFFFFFF)

@@ -13,14 +13,11 @@ import msgspec
 
 from compliance import canonical
 from scoring.runs import shards
-from scoring.runs.shards import ShardUnusable, Stamp, Written
+from scoring.runs.faults import RunBusy, ShardUnusable
+from scoring.runs.shards import Stamp, Written
 
 PLAN, JOURNAL, MANIFEST, LOCK = "plan.json", "journal.ndjson", "manifest.json", "lock"
 FEATURES, POINTS = "features", "points"
-
-
-class RunBusy(Exception):
-    """Another process works on this run."""
 
 
 @dataclass(frozen=True, slots=True)

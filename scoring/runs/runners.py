@@ -9,6 +9,7 @@ from typing import Any
 
 from compliance import postgres
 from scoring.runs.batch import Work, score_shard
+from scoring.runs.faults import RayMissing
 from scoring.runs.plans import Scored
 
 Runner = Callable[[Iterable[Work]], Iterator[Scored]]
@@ -41,14 +42,15 @@ def locally(workers: int) -> Runner:
     return run
 
 
-def on_ray(address: str | None) -> Runner:
-    """As tasks of a Ray cluster; without an address of one on this machine, for as long as the run."""
+def on_ray(address: str, workers: int) -> Runner:
+    """As tasks of the Ray cluster at an address; `local`: of one on this machine with so many workers, for this run."""
 
     def run(works: Iterable[Work]) -> Iterator[Scored]:
         ray = _ray()
         waiting = iter(works)
         ray.init(
             address,
+            num_cpus=workers if address == "local" else None,
             runtime_env={"env_vars": ONE_THREAD},
             include_dashboard=False,
             log_to_driver=False,
@@ -74,7 +76,3 @@ def _ray() -> Any:
     except ModuleNotFoundError as missing:
         raise RayMissing("install xinqiao[ray] first") from missing
     return ray
-
-
-class RayMissing(Exception):
-    """The extra that runs shards on a cluster is not installed."""

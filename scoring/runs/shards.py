@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from scoring.policy import BANDS
+from scoring.runs.faults import ShardUnusable
 from scoring.scorer import NO_ANSWER, Evaluations, Values
 
 Types = dict[str, type[pl.DataType] | pl.DataType]
@@ -26,10 +27,6 @@ POINTS: Final = pl.Schema(
 )
 """`log_odds` are calibrated log-odds of default. Without an answer all three are null."""
 HALF = (1 << 64) - 1
-
-
-class ShardUnusable(Exception):
-    """A shard is damaged, or belongs to another model, permit or moment."""
 
 
 @dataclass(frozen=True, slots=True)
