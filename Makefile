@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## Play the story and keep serving (ONCE=1, DATA=folder, PORT
 test: $(VENV)/.run $(VENV)/.test ## The tests that need Python and the embedded database only
 	$(TESTS) -m "not browser and not npm and not check" $(ARGS)
 
-check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything CI runs
+check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray ## Everything CI runs
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from api.running import Standing
 from compliance import database as databases
+from compliance import ids
 from compliance.act import View, open_act, open_view
 from compliance.canonical import Json
 from compliance.refusals import NotFound
@@ -26,54 +27,64 @@ SCORER = Worker("population_scorer")
 
 
 async def run(found: Standing, bank: str, runner: Runner) -> int:
-    """Score everybody with a live consent to lists of this bank; goes on with a run that was cut off.
-
-    Records `population_permitted` and `population_scored`; prints the run as one line of JSON.
-    """
+    """Score everybody with a live consent to lists of this bank; prints the run as one line of JSON."""
     started = time.monotonic()
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
-        folder, recipient = await _unfinished_or_new(bank)
-        plan = plans.plan(folder)
-        try:
-            manifest = _scored(folder, plan.stamp.model, runner)
-        except ShardUnusable:
-            plans.remove(folder)  # the next call makes it anew
-            raise
-        async with open_act(SCORER, Purpose.PRESCREEN) as act:
-            told: dict[str, Json] = {
-                "model": plan.stamp.model,
-                "permit": plan.stamp.permit,
-                "manifest": manifest.digest,
-                "rows": manifest.rows,
-                "answered": manifest.answered,
-            }
-            act.record("population_scored", told, partner=recipient)
-    keeping.finish(folder)
+        folder, told = await score_everybody(bank, runner)
     seconds = round(time.monotonic() - started, 1)
-    sys.stdout.write(json.dumps({"run": str(folder), **told, "seconds": seconds}) + "\n")
+    sys.stdout.write(json.dumps({"run": folder.name, **told, "seconds": seconds}) + "\n")
     return 0
 
 
-async def _unfinished_or_new(bank: str) -> tuple[Path, PartnerId]:
+async def score_everybody(bank: str, runner: Runner) -> tuple[Path, dict[str, Json]]:
+    """Go on with the bank's run that was cut off, or make a new one, and finish it: its folder and what was recorded.
+
+    Records `population_permitted`, when the run is new, and `population_scored`. A run that turns out to be damaged is
+    deleted; called again, this makes it anew.
+    """
+    recipient, model = await _wanted(bank)
+    folder = keeping.unfinished(keeping.folder(), recipient, model) or await _new(recipient)
+    plan = plans.plan(folder)
+    try:
+        manifest = _scored(folder, model, runner)
+    except ShardUnusable:
+        plans.remove(folder)
+        raise
+    told: dict[str, Json] = {
+        "recipient": ids.public("ptn", recipient),
+        "model": model,
+        "permit": plan.stamp.permit,
+        "manifest": manifest.digest,
+        "rows": manifest.rows,
+        "answered": manifest.answered,
+    }
+    async with open_act(SCORER, Purpose.PRESCREEN) as act:
+        act.record("population_scored", told)
+    keeping.finish(folder)
+    return folder, told
+
+
+async def _wanted(bank: str) -> tuple[PartnerId, str]:
+    """The bank, to whom a channel must be open, and the model in use."""
     async with open_view(SCORER) as view:
         recipient = await _bank(view, bank)
         await release.refuse_unless_open(view, recipient, None)
         model = (await registry.champion(view)).digest
-    root = keeping.folder()
-    keeping.clear(root, view.now)
-    left = keeping.unfinished(root, recipient, model, view.now - keeping.KEPT_FOR)
-    if left:
-        return left, recipient
-    made = keeping.new(root, recipient)
+    keeping.clear(keeping.folder(), view.now)
+    return recipient, model
+
+
+async def _new(recipient: PartnerId) -> Path:
+    run = keeping.new(keeping.folder(), recipient)
     try:
-        with plans.alone(made):
+        with plans.alone(run):
             async with open_act(SCORER, Purpose.PRESCREEN) as act:
-                plan = await people.write(act, recipient, made)
-            plans.write_plan(made, plan)
+                plan = await people.write(act, recipient, run)
+            plans.write_plan(run, plan)
     except BaseException:
-        plans.remove(made)  # what nobody may score is not kept either
+        plans.remove(run)  # what nobody may score is not kept either
         raise
-    return made, recipient
+    return run
 
 
 async def _bank(view: View, code: str) -> PartnerId:

@@ -29,12 +29,11 @@ def new(folder: Path, recipient: PartnerId) -> Path:
     return run
 
 
-def unfinished(folder: Path, recipient: PartnerId, model: str, after: datetime) -> Path | None:
-    """The newest run of a recipient's that is planned for this model, made after a moment, and not finished."""
+def unfinished(folder: Path, recipient: PartnerId, model: str) -> Path | None:
+    """The newest run of a recipient's that is planned for this model and not finished."""
     for run in sorted((folder / ids.public("ptn", recipient)).glob("*"), reverse=True):
         with suppress(ShardUnusable):
-            planned = plans.plan(run).stamp.model == model and not plans.is_over(run, after)
-            if planned and (run / plans.FEATURES).is_dir():
+            if plans.plan(run).stamp.model == model and (run / plans.FEATURES).is_dir():
                 return run
     return None
 
@@ -53,7 +52,8 @@ def forget(folder: Path, user: UUID) -> None:
     Raises `RunBusy` while a run is being made: try again until it is done.
     """
     for run in sorted(folder.glob("*/*")):
-        plans.forget(run, user)
+        with suppress(FileNotFoundError):  # it was deleted meanwhile, with everybody in it
+            plans.forget(run, user)
 
 
 def clear(folder: Path, now: datetime) -> None:
@@ -64,5 +64,5 @@ def clear(folder: Path, now: datetime) -> None:
 
 
 def _remove(run: Path) -> None:
-    with suppress(RunBusy), plans.alone(run):
+    with suppress(RunBusy, FileNotFoundError), plans.alone(run):
         plans.remove(run)

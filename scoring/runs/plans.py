@@ -1,6 +1,7 @@
 """What a population run is made of: a plan, a journal while it goes on, and a manifest once every shard is scored."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +76,7 @@ class Manifest:
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
     """Nobody else changes the run meanwhile. Raises `RunBusy`."""
-    with (run / LOCK).open("a") as lock:
+    with os.fdopen(os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as busy:
@@ -130,9 +131,8 @@ def forget(run: Path, user: UUID) -> None:
     Raises `RunBusy` while it is being scored.
     """
     with alone(run):
-        made = _features_without(run, user) and _points_without(run, user)
-    if not made:
-        remove(run)
+        if not (_features_without(run, user) and _points_without(run, user)):
+            remove(run)
 
 
 def remove(run: Path) -> None:

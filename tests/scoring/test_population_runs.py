@@ -150,6 +150,20 @@ def test_foreign_points_are_computed_again(scored):
     assert scored.bytes() == before
 
 
+def test_points_of_other_features_are_computed_again(scored):
+    plan, done = scored.plan, []
+    part = some(scored.people, scored.rows_of(1))
+    written = shards.write_features(
+        scored.file(plans.FEATURES, 1), plan.stamp, replace(part, values=-part.values)
+    )
+    changed = tuple(replace(each, written=written) if each.number == 1 else each for each in plan.shards)
+    plans.write_plan(scored.folder, replace(plan, shards=changed))
+    before = points_of(scored, 1)
+    scored.scored(lambda works: map(score_shard, noted(works, done)))
+    assert [work.number for work in done] == [1]
+    assert not points_of(scored, 1).equals(before)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"stamp":1}', b"\xff\xfe"])
 def test_without_a_manifest_that_can_be_read_nothing_counts(scored, content):
     before, done = scored.bytes(), []
