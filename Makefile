@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## Play the story and keep serving (ONCE=1, DATA=folder, PORT
 test: $(VENV)/.run $(VENV)/.test ## The tests that need Python and the embedded database only
 	$(TESTS) -m "not browser and not npm and not check" $(ARGS)
 
-check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser ## Everything CI runs
+check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray ## Everything CI runs
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -66,6 +66,7 @@ COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-em
 lock: | $(UV) ## Regenerate the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements.lock
 	for g in test lint browser; do $(COMPILE) --group $$g -c requirements.lock -o requirements-$$g.lock; done
+	$(COMPILE) pyproject.toml --extra ray -c requirements.lock -c requirements-test.lock -o requirements-ray.lock
 
 clean: ## Remove what was installed and built here
 	rm -rf $(VENV) $(BOOT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache benchmarks/latest.jsonl

@@ -18,6 +18,7 @@ from compliance.keys import RotationRefused
 from compliance.migrate import MigrationRefused
 from compliance.postgres import PostgresFailed
 from compliance.refusals import Refusal
+from scoring.runs.faults import RunUnusable
 
 EXPECTED = (
     SettingUnusable,
@@ -26,6 +27,7 @@ EXPECTED = (
     MigrationRefused,
     RotationRefused,
     CustodiansUnusable,
+    RunUnusable,
     Refusal,
     FileNotFoundError,
 )
@@ -125,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the operator does: models, clients and sign-ins."""
+    """What the operator does: models, clients, sign-ins, scores of everybody at once."""
     models_cli.add(commands)
     clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
         required=True, metavar="command"
@@ -153,6 +155,7 @@ def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     add.add_argument("--born", type=date.fromisoformat, default=date(1990, 1, 1), metavar="YYYY-MM-DD")
     add.add_argument("--reference", help="the operator's reference of somebody who exists already")
     add.set_defaults(run=_add_development_sign_in)
+    _add_population(commands)
 
 
 def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -180,6 +183,28 @@ def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     capsule.add_argument("capsule")
     capsule.add_argument("--reason", required=True, help="who demands it, by which law")
     capsule.set_defaults(run=_hand_over_capsule)
+
+
+def _add_population(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What is scored for everybody at once."""
+    population = commands.add_parser("population", help="scores of everybody at once").add_subparsers(
+        required=True, metavar="command"
+    )
+    score = population.add_parser(
+        "score", help="score everybody whom a bank may have lists of; goes on where it was cut off"
+    )
+    score.add_argument("bank", metavar="CODE", help="the bank's code")
+    score.add_argument(
+        "--workers", type=int, choices=range(1, 257), metavar="N", help="by default one for each processor"
+    )
+    score.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="on a Ray cluster that shares XINQIAO_HOME; without its address on one of this machine's own",
+    )
+    score.set_defaults(run=_score_population)
 
 
 def _port(text: str) -> int:
@@ -329,6 +354,15 @@ def _hand_over_capsule(arguments: argparse.Namespace) -> int:
         from_environment(),
         lambda found: operating.hand_over_capsule(found, arguments.capsule, arguments.reason),
     )
+
+
+def _score_population(arguments: argparse.Namespace) -> int:
+    from api import auditing, population  # noqa: PLC0415 - as above
+    from scoring.runs import runners  # noqa: PLC0415
+
+    workers = arguments.workers or os.cpu_count() or 1
+    runner = runners.on_ray(arguments.ray, workers) if arguments.ray else runners.locally(workers)
+    return auditing.run(from_environment(), lambda found: population.run(found, arguments.bank, runner))
 
 
 def _quote(arguments: argparse.Namespace) -> int:

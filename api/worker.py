@@ -26,6 +26,7 @@ from partners.connectors import registry as connectors
 from partners.monitoring import Report
 from scoring import budget, previews, reviews
 from scoring.monitoring import shadow
+from scoring.runs import keeping
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -200,7 +201,7 @@ async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, i
 
 
 async def purge() -> bool:
-    """Forget spent proofs, requests nobody answered, old answers, links, sessions, previews and disclosures that are over; never a fact."""
+    """Forget what is over: proofs, requests, old answers, links, sessions, previews, disclosures, population runs; never a fact."""
     await single_use.forget()
     await authorizations.forget()
     async with open_upkeep() as upkeep:
@@ -212,4 +213,5 @@ async def purge() -> bool:
     async with open_upkeep(CLERK) as upkeep:
         await previews.forget_old(upkeep)
         await budget.forget_old(upkeep)
+    keeping.clear(keeping.folder(), upkeep.now)
     return False

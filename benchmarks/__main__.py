@@ -10,6 +10,7 @@ from pathlib import Path
 
 NAMES = (
     "online_score",
+    "population_score",
     "score_call",
     "protected_call",
     "oauth_token",

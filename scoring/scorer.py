@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,7 @@ class Scorer:
         told = [Cause(each.reason, each.reason_version, each.category) for each in stated.inputs]
         self._causes = tuple(dict.fromkeys(told))
         self._cause_of = np.array([self._causes.index(cause) for cause in told], np.intp)
+        self._tabulate()
 
     @classmethod
     def load(cls, folder: Path) -> "Scorer":
@@ -196,27 +197,31 @@ class Scorer:
         [row, category] in the order of `categories`.
         """
         counted = filled(self.manifest.inputs, self.manifest.minimum, values, events, active_days) & shared
-        pattern = counted @ (1 << np.arange(len(self.categories)))
-        answers = Evaluations(np.full(len(values), NO_ANSWER, np.int16), np.full(len(values), np.nan))
-        for number in np.unique(pattern):
-            rows = np.flatnonzero(pattern == number)
-            self._answer(answers, rows, values, counted)
-        return answers
+        raw = trees.raw(self.trees, hide(values, counted, self.category_of))
+        return self.answers(counted @ (1 << np.arange(len(self.categories))), raw)
 
-    def _answer(self, answers: Evaluations, rows: NDArray[np.intp], values: Values, counted: Flags) -> None:
-        """Fill in the answers of rows that all use the same categories."""
-        try:
-            line, half_widths = self._answerable(self._named(counted[rows[0]]))
-        except InsufficientEvidence:
-            return
-        raw = trees.raw(self.trees, hide(values[rows], counted[rows], self.category_of))
-        log_odds = line.intercept + line.slope * raw
-        exact = policy.POINTS_AT_EVEN_ODDS - policy.POINTS_PER_LOG_ODDS * log_odds
+    def answers(self, used: NDArray[np.integer[Any]], raw: NDArray[np.float64]) -> Evaluations:
+        """Turn raw log-odds into answers; bit n of `used` [row] says whether the n-th of `categories` counted."""
+        log_odds = self._intercept[used] + self._slope[used] * raw
+        known = ~np.isnan(log_odds)
+        exact = policy.POINTS_AT_EVEN_ODDS - policy.POINTS_PER_LOG_ODDS * np.where(known, log_odds, 0.0)
         points = np.floor(np.clip(exact, policy.LOWEST_POINTS, policy.HIGHEST_POINTS) + 0.5).astype(np.int16)
-        sure = np.array([policy.confidence(half) is not None for half in half_widths])
-        answers.log_odds[rows] = log_odds
         steps = (points - policy.LOWEST_POINTS) // policy.POINTS_STEP
-        answers.points[rows] = np.where(sure[steps], points, NO_ANSWER)
+        return Evaluations(np.where(known & self._sure[used, steps], points, np.int16(NO_ANSWER)), log_odds)
+
+    def _tabulate(self) -> None:
+        """For every set of categories, as the number whose bits they are: its line, and where it is sure enough."""
+        sets = 1 << len(self.categories)
+        self._intercept, self._slope = np.full(sets, np.nan), np.full(sets, np.nan)
+        self._sure = np.zeros((sets, policy.STEPS), np.bool_)
+        for used in self.manifest.calibration:
+            try:
+                line, half_widths = self._answerable(used)
+            except InsufficientEvidence:
+                continue
+            number = sum(1 << self.categories.index(category) for category in used)
+            self._intercept[number], self._slope[number] = line.intercept, line.slope
+            self._sure[number] = [policy.confidence(half) is not None for half in half_widths]
 
     def _answerable(self, used: Categories) -> tuple[Line, tuple[float, ...]]:
         line, half_widths = self.manifest.calibration.get(used), self.manifest.half_widths.get(used)

@@ -71,6 +71,7 @@ def test_a_lock_file_names_versions_and_hashes_only(lock):
 def test_there_are_lock_files():
     assert {p.name for p in ROOT.glob("requirements*.lock")} >= {
         "requirements.lock",
+        "requirements-ray.lock",
         "requirements-test.lock",
     }
 

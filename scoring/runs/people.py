@@ -1,0 +1,93 @@
+"""Feature shards of everybody in a population permit: only what each of them shares, as it stands in the database."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compliance.act import Act
+from compliance.refusals import NotFound
+from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
+from consent import permits
+from consent.permits import PopulationPermit
+from scoring import registry, release, scorer
+from scoring.runs import plans, shards
+from scoring.runs.plans import Plan, Shard
+from scoring.runs.shards import People, Stamp
+from scoring.scorer import Scorer, unpack
+
+PEOPLE_A_SHARD = 50_000
+PEOPLE = "people"
+CUTOFF = "select max(data_cutoff) as cutoff from scoring_feature where model = $1"
+FEATURES = """
+select user_id, vector, events, active_days from scoring_feature
+where user_id = any($1::uuid[]) and model = $2 order by user_id
+"""
+
+
+async def write(act: Act, recipient: PartnerId, run: Path) -> Plan:
+    """Write the features of everybody whom a recipient may have lists of, for the model in use; returns the plan.
+
+    With no lawful channel towards the recipient nobody's features are read. Records `population_permitted`. The plan
+    is the caller's to write, once the act is committed. Raises `NotFound` where nobody has features.
+    """
+    model = registry.scorer((await registry.champion(act)).digest)
+    newest = await act.db.execute_query_dict(CUTOFF, [model.digest])
+    cutoff = newest[0]["cutoff"]
+    if cutoff is None:
+        raise NotFound("nobody has features of the model in use")
+    permitted = await permits.population_permit(act, Purpose.PRESCREEN, recipient, cutoff)
+
+    async def written() -> tuple[Shard, ...]:
+        return await _write(act, permitted, model, run)
+
+    released = await release.release_evaluation(act, permitted, written)
+    return Plan(_stamp(permitted, model), act.now.isoformat(), released.value)
+
+
+def _stamp(permitted: PopulationPermit, model: Scorer) -> Stamp:
+    return Stamp(model.digest, permitted.digest, permitted.cutoff.isoformat(), PEOPLE)
+
+
+async def _write(act: Act, permitted: PopulationPermit, model: Scorer, run: Path) -> tuple[Shard, ...]:
+    (run / plans.FEATURES).mkdir(mode=0o700)
+    many = max(1, -(-len(permitted.grants) // PEOPLE_A_SHARD))
+    members: list[list[UserId]] = [[] for _ in range(many)]
+    for user in permitted.grants:
+        members[shards.place(user, many)].append(user)
+    made = []
+    for number, users in enumerate(members):
+        people = await _people(act, permitted, model, users)
+        file = run / plans.FEATURES / shards.name(number)
+        written = shards.write_features(file, _stamp(permitted, model), people)
+        made.append(Shard(number, len(people.masks), written))
+    if not any(shard.rows for shard in made):
+        raise NotFound("nobody in this population has features")
+    return tuple(made)
+
+
+async def _people(act: Act, permitted: PopulationPermit, model: Scorer, users: list[UserId]) -> People:
+    """What these users share, in the order of their ids; of what they do not share nothing is written anywhere."""
+    rows = await act.db.execute_query_dict(FEATURES, [users, model.digest])
+    both = np.array([shards.halves(row["user_id"]) for row in rows], np.uint64).reshape(len(rows), 2)
+    masks = np.array([mask(model, permitted.masks[UserId(row["user_id"])]) for row in rows], np.uint16)
+    shared = (masks[:, None] >> np.arange(len(model.categories), dtype=np.uint16) & 1).astype(np.bool_)
+    values = np.array([unpack(row["vector"]) for row in rows], np.float32)
+    values = values.reshape(len(rows), len(model.manifest.inputs))
+    return People(
+        high=both[:, 0],
+        low=both[:, 1],
+        masks=masks,
+        values=scorer.hide(values, shared, model.category_of),
+        events=_counts([row["events"] for row in rows], shared),
+        active_days=_counts([row["active_days"] for row in rows], shared),
+    )
+
+
+def mask(model: Scorer, shared: Categories) -> int:
+    """A set of categories as bits: bit n is the n-th of the model's categories."""
+    return sum(1 << n for n, category in enumerate(model.categories) if category in shared)
+
+
+def _counts(counts: list[list[int]], shared: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return np.where(shared, np.array(counts, np.int32).reshape(shared.shape), 0).astype(np.int32)
