@@ -8,6 +8,7 @@ from api.oauth import endpoints
 from api.settings import Settings
 from api.v1 import (
     applications,
+    behaviour,
     clients,
     deletions,
     grants,
@@ -61,6 +62,7 @@ NOUNS = {
     "My applications": applications,
     "Log": log,
     "Access": endpoints,
+    "Behaviour": behaviour,
     "Clients": clients,
     "Own clients": own_clients,
     "Service": health,

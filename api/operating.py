@@ -109,6 +109,8 @@ def _unreadable(why: str) -> Unacceptable:
 
 async def _partner(act: Act, named: str, *, may_be_fictional: bool) -> PartnerId:
     """The partner of a code or an id; who names none is told which there are, or gets a fictional bank."""
+    if named == directory.OPERATOR_CODE:
+        return await directory.operator(act)
     rows = await act.db.execute_query_dict("select id, code from partners_partner order by code")
     for row in rows:
         if named in (row["code"], ids.public("ptn", row["id"])):

@@ -17,6 +17,7 @@ OF_NO_PART = {
     "consent_deletion": "there is none of somebody who can ask",
     "api_authorization": "what a client's software sent; the consent that came of it is shown",
     "api_session": "the evidence of each consent says how one was signed in",
+    "scoring_behaviour": "the events that wait, shown with those in files",
     "api_link": "likewise",
     "api_password": "likewise; a hash of it is shown to nobody",
 }

@@ -8,6 +8,8 @@ from support import lending, oauth_app, world
 from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
+from api.access import Access
+from api.oauth.scopes import OPERATORS
 from compliance import ids, sequencer
 from compliance.act import open_act
 from compliance.vocabulary import Category, Person, Purpose, StaffRole
@@ -23,6 +25,8 @@ class Seeds:
     here: World
     bank: Software
     other_bank: Software
+    operator: Software
+    """The operator's own software."""
     person: Person
     browser: Browser
     other_browser: Browser
@@ -33,13 +37,15 @@ class Seeds:
 
     def at(self, here: World) -> "Seeds":
         """The same, called in an application that stands on a copy of the database and of the folder."""
-        callers = ("bank", "other_bank", "browser", "other_browser", "console")
+        callers = ("bank", "other_bank", "operator", "browser", "other_browser", "console")
         moved = {name: replace(getattr(self, name), http=here.http) for name in callers}
         return replace(self, here=here, **moved)
 
-    def caller(self, kind: str) -> Software | Browser | None:
-        """Who may call a route of this kind."""
-        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(kind)
+    def caller(self, access: Access) -> Software | Browser | None:
+        """Who may call a route with this access."""
+        if access.scope in OPERATORS:
+            return self.operator
+        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(access.kind)
 
     def stranger(self, kind: str) -> Software | Browser | None:
         """Another one of the same kind."""
@@ -135,6 +141,19 @@ class Seeds:
                 "language": "en",
             },
             "POST /v1/referrals/{referral_id:str}/status": {"state": "in_review", "reason": "a_code"},
+            "POST /v1/operator/behaviour": {
+                "events": [
+                    {
+                        "user": "nobody we know",
+                        "at": "2026-01-01T08:00:00+08:00",
+                        "category": "shopping",
+                        "name": "order_paid",
+                        "value": 12.5,
+                        "count": 2,
+                        "attributes": {"shop": "s-1"},
+                    }
+                ]
+            },
             "POST /v1/outcomes": {
                 "decision": "approved",
                 "decided_on": "2026-01-01",
@@ -192,6 +211,7 @@ async def planted(here: World) -> Seeds:
         here=here,
         bank=bank,
         other_bank=other,
+        operator=await here.operators_software(),
         person=person,
         browser=await here.browser(person),
         other_browser=await here.browser(stranger),
