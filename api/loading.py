@@ -83,13 +83,13 @@ def _set_aside(aside: Path, name: str, received: Received) -> None:
 
 
 def _files(source: str) -> Iterator[Path]:
-    """Each file of the source that can hold events, in the order of their names; one that is elsewhere is fetched.
+    """Each file of the source that holds events, in the order of their names; one that is elsewhere is fetched.
 
     Raises `Unacceptable` where there is none, or more than anybody means.
     """
     try:
         system, root = fsspec.core.url_to_fs(source)
-        names = system.find(root) if system.isdir(root) else [root] if system.exists(root) else []
+        names = _in_folder(system.find(root)) if system.isdir(root) else [root] * system.exists(root)
         there = sorted(name for name in names if PurePosixPath(name).suffix in FORMS)
     except (ImportError, ValueError, OSError) as error:
         raise _unusable(f"it cannot be reached ({type(error).__name__})") from error
@@ -106,6 +106,11 @@ def _files(source: str) -> Iterator[Path]:
             yield copied
 
 
+def _in_folder(names: list[str]) -> list[str]:
+    """Of a folder in the canonical shape, its events; other tables may lie beside them."""
+    return [name for name in names if PurePosixPath(name).name.startswith("events")]
+
+
 def _unusable(why: str) -> Unacceptable:
     return Unacceptable("the source cannot be loaded", Fault("/source", "unusable", why))
 
@@ -116,9 +121,9 @@ async def take_snapshot(found: Standing, cutoff: datetime) -> int:
     Prints how many people have features as one line of JSON.
     """
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
-        await file_everything()
         async with open_act(OPERATOR, Purpose.CREDIT_ASSESSMENT) as act:
             done = await snapshot.begin(act, cutoff)
+        await file_everything()  # what came in before counts, what comes from now on is late
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("computing features", total=BUCKETS, completed=done.buckets_done)
             while not done.is_finished:

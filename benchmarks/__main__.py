@@ -18,6 +18,7 @@ NAMES = (
     "withdrawal_to_denial",
     "own_pages",
     "person_map",
+    "behaviour_store",
 )
 LATEST = Path(__file__).with_name("latest.jsonl")
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextvars
+import dataclasses
+import json
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -336,3 +339,53 @@ def test_the_worker_knows_of_the_files_by_itself():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert told.stdout.strip() == "['behaviour']"
+
+
+LOADER = """
+import asyncio, sys
+from pathlib import Path
+from api import loading
+from api.running import Standing
+from api.settings import Settings
+from compliance.database import Database
+from compliance.vocabulary import OFFERED
+loading.ROWS_AT_ONCE, loading.intake.BACKLOG_MAX = 500, 2_000
+home, source, database = Path(sys.argv[1]), sys.argv[2], Database(*eval(sys.argv[3]))
+settings = Settings(home, "development", "https://log.test.example", None, OFFERED)
+print("ready", flush=True)
+sys.exit(asyncio.run(loading.load(Standing(settings, database), source)))
+"""
+
+
+@pytest.mark.check
+async def test_a_loader_killed_again_and_again_loses_nothing_and_doubles_nothing(
+    ground, database, home, tmp_path
+):
+    """Really killed, while it takes pieces and while it files them; then it is run to its end."""
+    found = await events.known(12)
+    rows = [event(reference, count=n, attributes=None) for reference in found for n in range(600)]
+    source = tmp_path / "events.parquet"
+    pl.DataFrame(rows, schema_overrides={"attributes": pl.String}).write_parquet(source)
+    credentials = repr(dataclasses.astuple(database))
+    command = [sys.executable, "-c", LOADER, str(home), str(source), credentials]
+    ended = []
+    for seconds in (0.8, 1.6, 2.4):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            await asyncio.sleep(seconds)
+            process.send_signal(signal.SIGKILL)
+            _, problem = process.communicate(timeout=30)
+            assert process.returncode in (-signal.SIGKILL, 0), problem
+            ended.append(process.returncode)
+    assert ended[0] == -signal.SIGKILL
+    last = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    sums = json.loads(last.stdout.splitlines()[-1])
+    assert (sums["accepted"] + sums["duplicate"], sums["quarantined"]) == (len(rows), 0)
+    assert sums["duplicate"]
+    await events.filed()
+    kept = pl.concat([shelf.read(bucket) for bucket in range(buckets.BUCKETS)])
+    assert kept.height == len(rows)
+    assert sorted(kept.select("user", "count").iter_rows()) == sorted(
+        (str(user), n) for user in found.values() for n in range(600)
+    )
+    assert not list(shelf.folder().rglob("*.tmp"))
