@@ -4,16 +4,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support import lending, oauth_app, world
+from support import events, lending, oauth_app, world
 from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
 from api.access import Access
 from api.oauth.scopes import OPERATORS
 from compliance import ids, sequencer
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.vocabulary import Category, Person, Purpose, StaffRole
-from consent import disputes, permits
+from consent import disputes, people, permits
 from partners.connectors.signed_http import SignedHttp
 from scoring import reviews
 
@@ -182,6 +182,7 @@ async def planted(here: World) -> Seeds:
         own = permits.own_permit(act)
         review = await reviews.ask(act, own, looked_at.id, "Please look.")
         dispute = await disputes.raise_category(act, own, Category.DECLARED, "Not what I said.")
+    await _behaved(person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
     made = await lending.apply(person)
@@ -219,6 +220,15 @@ async def planted(here: World) -> Seeds:
         named=named,
         waiting=ids.public("gnt", waiting.id),
     )
+
+
+async def _behaved(person: Person) -> None:
+    """The operator brought what the person did: one event lies in a file, one waits."""
+    async with open_view(world.STORY) as view:
+        reference = await people.reference_of(view, person.user)
+    await events.received([events.event(reference, name="filed")])
+    await events.filed()
+    await events.received([events.event(reference, name="waits")])
 
 
 async def rest_of(planted: Seeds) -> None:
