@@ -182,7 +182,7 @@ async def planted(here: World) -> Seeds:
         own = permits.own_permit(act)
         review = await reviews.ask(act, own, looked_at.id, "Please look.")
         dispute = await disputes.raise_category(act, own, Category.DECLARED, "Not what I said.")
-    await _behaved(person)
+    await behaved(person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
     made = await lending.apply(person)
@@ -222,13 +222,13 @@ async def planted(here: World) -> Seeds:
     )
 
 
-async def _behaved(person: Person) -> None:
-    """The operator brought what the person did: one event lies in a file, one waits."""
+async def behaved(person: Person, word: str = "s-1") -> None:
+    """The operator brought what the person did: one event lies in a file, one waits; both with a word of ours."""
     async with open_view(world.STORY) as view:
         reference = await people.reference_of(view, person.user)
-    await events.received([events.event(reference, name="filed")])
+    await events.received([events.event(reference, name="filed", attributes={"shop": word})])
     await events.filed()
-    await events.received([events.event(reference, name="waits")])
+    await events.received([events.event(reference, name="waits", attributes={"shop": word})])
 
 
 async def rest_of(planted: Seeds) -> None:
