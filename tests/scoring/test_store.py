@@ -254,18 +254,41 @@ async def held(owner, user):
 
 @pytest.mark.usefixtures("in_use")
 async def test_a_snapshot_computes_only_of_whom_and_from_what_somebody_may_use(owner):
-    found = await consented()
-    [(reference, user)] = found.items()
-    [(other, stranger)] = (await events.known()).items()
-    told = [lately(name, n) for name in (reference, other) for n in range(1, 6)]
-    await events.received([*told, lately(reference, 3, category="fitness")])
-    done = await taken()
-    assert done.people == 1
+    found = await events.known(3)
+    (reference, user), (_, withdrew), (_, stranger) = found.items()
+    bank, shopping = await world.a_bank(), frozenset({Category.SHOPPING})
+    await world.said_yes(events.in_session(user), await world.asked(bank), shopping)
+    over = await world.granted(events.in_session(withdrew), bank)
+    await world.withdrawn(events.in_session(withdrew), over.id)
+    told = [lately(name, n) for name in found for n in range(1, 6)]
+    await events.received([*told, lately(reference, 3, category="device_usage")])
+    assert (await taken()).people == 1
+    assert await held(owner, withdrew) is None
     assert await held(owner, stranger) is None
     row = await held(owner, user)
-    place = sorted(small_models.REASONS).index(Category.SHOPPING)
-    assert (row["events"][place], row["active_days"][place]) == (10, 5)
+    in_order = sorted(small_models.REASONS)
+    counted = dict(zip(in_order, zip(row["events"], row["active_days"], strict=True), strict=True))
+    assert counted == dict.fromkeys(in_order, (0, 0)) | {Category.SHOPPING: (10, 5)}
     assert row["data_cutoff"] == CUTOFF
+
+
+@pytest.mark.usefixtures("in_use")
+async def test_of_whom_the_age_is_not_known_nothing_is_computed(owner):
+    [(reference, user)] = (await consented()).items()
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("update consent_person set born_on = null")
+    await events.received([lately(reference, 1)])
+    assert (await taken()).people == 0
+    assert await held(owner, user) is None
+
+
+@pytest.mark.usefixtures("ground")
+async def test_from_the_cutoff_on_nothing_is_even_read():
+    [(reference, user)] = (await events.known()).items()
+    await events.received([lately(reference, n) for n in (1, 0, -1)])
+    await events.filed()
+    read = shelf.read(buckets.bucket_of(user), before=CUTOFF)
+    assert read["at"].to_list() == [CUTOFF - timedelta(days=1)]
 
 
 @pytest.mark.usefixtures("in_use")
