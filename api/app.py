@@ -8,6 +8,7 @@ from api.oauth import endpoints
 from api.settings import Settings
 from api.v1 import (
     applications,
+    behaviour,
     clients,
     cutoffs,
     deletions,
@@ -74,6 +75,7 @@ NOUNS = {
     "Features": features,
     "Log": log,
     "Access": endpoints,
+    "Behaviour": behaviour,
     "Clients": clients,
     "Cut-offs": cutoffs,
     "Own clients": own_clients,

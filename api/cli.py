@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -127,8 +127,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the operator does: models, clients, sign-ins, scores of everybody at once."""
+    """What the operator does: models, behaviour, clients, sign-ins, scores of everybody at once."""
     models_cli.add(commands)
+    _add_behaviour(commands)
     clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
         required=True, metavar="command"
     )
@@ -205,6 +206,28 @@ def _add_population(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         help="on a Ray cluster that shares XINQIAO_HOME; without its address on one of this machine's own",
     )
     score.set_defaults(run=_score_population)
+
+
+def _add_behaviour(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What people did: brought in, and made into features."""
+    behaviour = commands.add_parser("behaviour", help="what people did").add_subparsers(
+        required=True, metavar="command"
+    )
+    load = behaviour.add_parser("load", help="bring events from files (Parquet, CSV, JSON lines)")
+    load.add_argument("source", help="a file, a folder, or an address that fsspec knows")
+    load.set_defaults(run=_load_behaviour)
+    snapshot = behaviour.add_parser("snapshot", help="compute everybody's features up to a moment")
+    snapshot.add_argument(
+        "--cutoff", type=_moment, required=True, metavar="TIME", help="RFC 3339, with its zone"
+    )
+    snapshot.set_defaults(run=_take_snapshot)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("a time with its zone, like 2026-11-01T00:00:00Z")
+    return moment
 
 
 def _port(text: str) -> int:
@@ -345,6 +368,18 @@ def _rewrite(_: argparse.Namespace) -> int:
     from api import auditing, operating  # noqa: PLC0415 - as above
 
     return auditing.run(from_environment(), operating.rewrite)
+
+
+def _load_behaviour(arguments: argparse.Namespace) -> int:
+    from api import auditing, loading  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: loading.load(found, arguments.source))
+
+
+def _take_snapshot(arguments: argparse.Namespace) -> int:
+    from api import auditing, loading  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: loading.take_snapshot(found, arguments.cutoff))
 
 
 def _hand_over_capsule(arguments: argparse.Namespace) -> int:

@@ -109,6 +109,8 @@ def _unreadable(why: str) -> Unacceptable:
 
 async def _partner(act: Act, named: str, *, may_be_fictional: bool) -> PartnerId:
     """The partner of a code or an id; who names none is told which there are, or gets a fictional bank."""
+    if named == directory.OPERATOR_CODE:
+        return await directory.operator(act)
     try:
         return await partner_named(act, named)
     except Unacceptable:

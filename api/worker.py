@@ -27,6 +27,10 @@ from partners.monitoring import Report
 from scoring import budget, previews, reviews
 from scoring.monitoring import shadow
 from scoring.runs import keeping
+from scoring.store import (
+    compaction,
+    holding,  # noqa: F401 - declares that a deletion reaches the files
+)
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -35,13 +39,15 @@ EXPIRY_EVERY_SECONDS = 5.0
 OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
 CAPSULES_EVERY_SECONDS = 3_600.0
+FILING_EVERY_SECONDS = 5.0
 MAP_EVERY_SECONDS = 60.0
 SHADOW_EVERY_SECONDS = 2.0
 MONITORING_LOOKED_AT_EVERY_SECONDS = 300.0
 DELIVERIES_AT_ONCE = 10
 DONE_AT_ONCE = 100
-LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
-WATCHMAN = Worker("watchman")
+LIST_MAKER, COURIER, CLERK, FILER, WATCHMAN = (
+    Worker(name) for name in ("list_maker", "courier", "clerk", "filer", "watchman")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
+        Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("late answers", note_late_answers, OVERDUE_EVERY_SECONDS),
@@ -149,6 +156,13 @@ async def end_expired() -> bool:
 async def finish_deletions() -> bool:
     """Do what deletions of people leave to be done: keys, sign-ins, pseudonyms."""
     return await _clerk(deletion.any_unfinished, deletion.finish)
+
+
+async def file_behaviour() -> bool:
+    """Move the events of one bucket that wait into its files."""
+    async with open_upkeep(FILER) as upkeep:
+        bucket = await compaction.due(upkeep)
+        return bucket is not None and await compaction.compact(upkeep, bucket) > 0
 
 
 async def destroy_capsules() -> bool:

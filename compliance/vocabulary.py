@@ -89,6 +89,7 @@ class PartnerKind(StrEnum):
     CONSUMER_FINANCE = "consumer_finance"
     MICROLENDER = "microlender"
     CREDIT_BUREAU = "credit_bureau"
+    OPERATOR = "operator"  # no partner: the operator itself, so that its own software can be its client
 
 
 class Channel(StrEnum):

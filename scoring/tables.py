@@ -197,6 +197,22 @@ class LicenceRow(Model):
         table = "scoring_licence"
 
 
+class SnapshotRow(Model):
+    """Everybody's features, computed from the store up to a moment, and how far that has come."""
+
+    id = fields.UUIDField(primary_key=True)
+    model = fields.TextField()
+    cutoff = fields.DatetimeField()
+    buckets_done = fields.IntField()
+    people = fields.IntField()
+    started_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "scoring_snapshot"
+
+
+holdings.deletes("scoring_behaviour", part=None)
 holdings.deletes("scoring_feature", part="behaviour")
 holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))
 holdings.deletes("scoring_review", part="reviews", prefix="rvw")

@@ -68,6 +68,8 @@ def test_access_fits_the_address(route):
     first = route.path.split("/")[1]
     if route.path.startswith(("/v1/me", "/v1/applications")) or first in ("me", "apply", "ask"):
         assert kind == "person"
+    elif route.path.startswith("/v1/operator/behaviour"):  # the operator's own software
+        assert (kind, route.access.scope) == ("client", Scope.BEHAVIOUR)
     elif first == "compliance" or route.path.startswith(("/v1/operator", "/v1/log/tile/entries")):
         assert kind == "staff"
         assert route.access.roles

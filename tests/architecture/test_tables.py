@@ -23,6 +23,7 @@ OPEN: dict[str, str] = {
     "consent_transition": "the published life of a grant",
     "consent_effect_transition": "the published steps of a recipient after the end",
     "scoring_model": "which models there are is no secret",
+    "scoring_snapshot": "when features were computed, and of how many people",
     "scoring_licence": "which licences there are is no secret",
     "partners_partner": "the directory of licensed institutions",
     "partners_product": "published terms",
@@ -40,6 +41,7 @@ BELOW_CONSENT = {
     "compliance_reply": "checked again before each repeat, forgotten after a day",
 }
 DEFINERS = {
+    "consent_people_of_operator",
     "compliance_leaves",
     "compliance_person_map_places",
     "consent_deletion_effects",

@@ -17,6 +17,7 @@ OF_NO_PART = {
     "consent_deletion": "there is none of somebody who can ask",
     "api_authorization": "what a client's software sent; the consent that came of it is shown",
     "api_session": "the evidence of each consent says how one was signed in",
+    "scoring_behaviour": "the events that wait, shown with those in files",
     "api_link": "likewise",
     "api_password": "likewise; a hash of it is shown to nobody",
 }
@@ -73,6 +74,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
     assert parts["who_you_are"][0]["operator_reference"]
     assert {"feature", "category", "unit", "value"} == set(parts["behaviour"][0]["vector"][0])
     assert parts["scores"][0]["vector"]
+    assert [row["name"] for row in parts["events"]] == ["filed", "waits"]
     given = [fact for fact in parts["log"] if fact["kind"] == "grant_given"]
     assert given
     assert all(fact["what"]["purpose"] for fact in given)

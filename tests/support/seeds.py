@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support import lending, oauth_app, world
+from support import events, lending, oauth_app, world
 from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
+from api.access import Access
+from api.oauth.scopes import OPERATORS
 from compliance import ids, sequencer
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.vocabulary import Category, Person, Purpose, StaffRole
-from consent import disputes, permits
+from consent import disputes, people, permits
 from partners.connectors.signed_http import SignedHttp
 from scoring import reviews
 from scoring.answers import incomes, limits, thresholds
@@ -25,6 +27,8 @@ class Seeds:
     here: World
     bank: Software
     other_bank: Software
+    operator: Software
+    """The operator's own software."""
     person: Person
     browser: Browser
     other_browser: Browser
@@ -35,13 +39,15 @@ class Seeds:
 
     def at(self, here: World) -> "Seeds":
         """The same, called in an application that stands on a copy of the database and of the folder."""
-        callers = ("bank", "other_bank", "browser", "other_browser", "console")
+        callers = ("bank", "other_bank", "operator", "browser", "other_browser", "console")
         moved = {name: replace(getattr(self, name), http=here.http) for name in callers}
         return replace(self, here=here, **moved)
 
-    def caller(self, kind: str) -> Software | Browser | None:
-        """Who may call a route of this kind."""
-        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(kind)
+    def caller(self, access: Access) -> Software | Browser | None:
+        """Who may call a route with this access."""
+        if access.scope in OPERATORS:
+            return self.operator
+        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(access.kind)
 
     def stranger(self, kind: str) -> Software | Browser | None:
         """Another one of the same kind."""
@@ -159,6 +165,19 @@ class Seeds:
                 "language": "en",
             },
             "POST /v1/referrals/{referral_id:str}/status": {"state": "in_review", "reason": "a_code"},
+            "POST /v1/operator/behaviour": {
+                "events": [
+                    {
+                        "user": "nobody we know",
+                        "at": "2026-01-01T08:00:00+08:00",
+                        "category": "shopping",
+                        "name": "order_paid",
+                        "value": 12.5,
+                        "count": 2,
+                        "attributes": {"shop": "s-1"},
+                    }
+                ]
+            },
             "POST /v1/outcomes": {
                 "decision": "approved",
                 "decided_on": "2026-01-01",
@@ -191,6 +210,7 @@ async def planted(here: World) -> Seeds:
         own = permits.own_permit(act)
         review = await reviews.ask(act, own, looked_at.id, "Please look.")
         dispute = await disputes.raise_category(act, own, Category.DECLARED, "Not what I said.")
+    await behaved(person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
     made = await lending.apply(person)
@@ -233,6 +253,7 @@ async def planted(here: World) -> Seeds:
         here=here,
         bank=bank,
         other_bank=other,
+        operator=await here.operators_software(),
         person=person,
         browser=await here.browser(person),
         other_browser=await here.browser(stranger),
@@ -240,6 +261,15 @@ async def planted(here: World) -> Seeds:
         named=named,
         waiting=ids.public("gnt", waiting.id),
     )
+
+
+async def behaved(person: Person, word: str = "s-1") -> None:
+    """The operator brought what the person did: one event lies in a file, one waits; both with a word of ours."""
+    async with open_view(world.STORY) as view:
+        reference = await people.reference_of(view, person.user)
+    await events.received([events.event(reference, name="filed", attributes={"shop": word})])
+    await events.filed()
+    await events.received([events.event(reference, name="waits", attributes={"shop": word})])
 
 
 async def rest_of(planted: Seeds) -> None:

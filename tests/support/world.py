@@ -21,13 +21,14 @@ from support.oauth_client import OAuthClient
 
 from api import sessions, staff
 from api.app import create_app
-from api.oauth.scopes import Scope
+from api.oauth.scopes import OPERATORS, Scope
 from api.settings import Settings
 from compliance import ids
 from compliance.act import open_act, open_view
 from compliance.database import Database, ground
 from compliance.vocabulary import (
     OFFERED,
+    OPERATOR,
     AnswerForm,
     Categories,
     Category,
@@ -47,7 +48,7 @@ from consent import deletion, grants, people
 from consent.grants import Ask
 from consent.people import NewPerson
 from consent.tables import GrantRow
-from partners import prescreens, products
+from partners import directory, prescreens, products
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
 from scoring.answers import incomes
@@ -56,6 +57,7 @@ from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
 
 ISSUER = "https://xinqiao.example"
+BANKS = tuple(scope for scope in Scope if scope not in OPERATORS)
 SCORING, LISTING = Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN
 ALL: Categories = frozenset(small_models.REASONS)
 DEVELOPER, VALIDATOR, OFFICER, MANAGER = (
@@ -229,7 +231,7 @@ async def scored(
 async def a_bank(code: str = "alpha", kind: PartnerKind = PartnerKind.BANK) -> PartnerClient:
     """A bank in the directory, as its client."""
     partner = await a_lender(code, kind=kind)
-    return PartnerClient(partner, f"client-{code}", frozenset(Scope))
+    return PartnerClient(partner, f"client-{code}", frozenset(BANKS))
 
 
 async def pseudonym_of(person: Person, client: PartnerClient) -> str:
@@ -344,13 +346,20 @@ class World:
         self,
         code: str = "alpha",
         kind: PartnerKind = PartnerKind.BANK,
-        scopes: Sequence[Scope] = tuple(Scope),
+        scopes: Sequence[Scope] = BANKS,
     ) -> Software:
         """A bank with a registered client."""
         bank = await a_bank(code, kind)
         registered = await oauth_app.a_client(bank.partner, scopes=tuple(scopes))
         known = replace(bank, client_id=registered.client_id, scopes=frozenset(scopes))
         return Software(self.http, known, registered)
+
+    async def operators_software(self) -> Software:
+        """The operator's own client, which brings behaviour."""
+        async with open_act(STORY, None) as act:
+            await directory.operator(act)
+        registered = await oauth_app.a_client(OPERATOR, scopes=tuple(OPERATORS))
+        return Software(self.http, PartnerClient(OPERATOR, registered.client_id, OPERATORS), registered)
 
     async def browser(self, person: Person) -> Browser:
         """The person signs in."""
