@@ -32,7 +32,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     load = _group(commands, "outcomes", "what became of loans").add_parser(
         "load", help="read a lender's file of outcomes"
     )
-    load.add_argument("file", type=Path, metavar="FILE", help=".csv or .ndjson, see docs/monitoring.md")
+    load.add_argument("file", type=Path, metavar="FILE", help=".csv or .ndjson, see docs/models.md")
     load.add_argument("--partner", required=True, metavar="CODE", help="the lender's code or id")
     load.set_defaults(run=_load)
 

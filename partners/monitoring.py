@@ -13,6 +13,7 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from consent.permits import BUSINESS_ZONE
 from partners.tables import MonitoringRow
+from scoring import registry
 from scoring.governance import alerts, drift, fairness, performance
 from scoring.governance.drift import Drift
 from scoring.governance.performance import Issued
@@ -36,8 +37,8 @@ select count(*) as approved, count(*) filter (where given >= asked) as kept from
 ) newest where decision = 'approved' and given is not null
 """
 DUE = """
-select 1 from scoring_model m where m.state = 'champion'
-  and not exists (select 1 from partners_monitoring r where r.model = m.digest and r.made_at > $1)
+select 1 from scoring_model m where m.product = $1 and m.state = 'champion'
+  and not exists (select 1 from partners_monitoring r where r.model = m.digest and r.made_at > $2)
 """
 HONOURED_WITHIN = timedelta(days=365)
 
@@ -81,7 +82,7 @@ class Report:
 
 async def is_due(upkeep: Upkeep) -> bool:
     """Whether a day has passed since the last report about the model in use."""
-    return bool(await upkeep.db.execute_query_dict(DUE, [upkeep.now - EVERY]))
+    return bool(await upkeep.db.execute_query_dict(DUE, [registry.PRODUCT, upkeep.now - EVERY]))
 
 
 async def gather(act: Act) -> Seen:
@@ -170,6 +171,8 @@ def _missing(told: drift.Profile) -> str:
 
 async def keep(act: Act, made: Mapping[str, Json]) -> Report:
     """Keep a report; record `monitoring_alert` for each alert that began or is over since the last one."""
+    # Two workers may have worked the figures out: the second one finds the first one's alerts.
+    await act.db.execute_query_dict("select pg_advisory_xact_lock(hashtext('monitoring'))")
     model = str(made["model"])
     before, now = await newest(act, model), alerts.standing(made)
     for change in alerts.changes(before.alerts if before else {}, now):

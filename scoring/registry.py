@@ -1,7 +1,7 @@
 """The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
 
-import hmac
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from compliance import facts, ids
 from compliance.act import Act, Upkeep, View
-from compliance.canonical import canonical, digest
+from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
@@ -21,7 +21,7 @@ from scoring import card as model_card
 from scoring import deciles, example, manifest
 from scoring.deciles import Deciles
 from scoring.example import Example
-from scoring.governance import places
+from scoring.governance import approval, places
 from scoring.manifest import CARD, DECILES, EXAMPLE, Filed, Input, ModelAltered
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
@@ -30,6 +30,7 @@ from scoring.tables import ModelRow
 PRODUCT = "behaviour_score"
 LOADED_MAX = 4
 LISTED_MAX = 200
+DIGEST = re.compile("[0-9a-f]{64}")
 SERVING = """
 select id, digest, registered_by, validated_by, approved_by, approval, shadowed_at from scoring_model
 where product = $1 and state = $2
@@ -127,6 +128,7 @@ def spread(digest_of_model: str) -> Deciles:
 
 async def register(act: Act, digest_of_model: str, product: str = PRODUCT) -> ModelRow:
     """Enter a trained model, whose files already lie in its folder, as a candidate; `ModelAltered` if a byte is wrong."""
+    _refuse_other_than_digest(digest_of_model)
     card, _ = _verified(digest_of_model, product)
     known = await ModelRow.filter(digest=digest_of_model).using_db(act.db).first()
     row = known or await ModelRow.create(
@@ -160,7 +162,7 @@ async def approve(act: Act, model: UUID) -> ModelRow:
     _refuse_same(act, row.registered_by, row.validated_by)
     refuse_obstacles(row)
     row.state, row.approved_by = State.APPROVED, describe(act.principal)
-    row.approval = _seal(row.digest, row.registered_by, row.validated_by, row.approved_by)
+    row.approval = approval.seal(row.digest, row.registered_by, row.validated_by, row.approved_by)
     await row.save(using_db=act.db, update_fields=["state", "approved_by", "approval"])
     _record(act, "model_approved", row)
     return row
@@ -254,6 +256,11 @@ async def _locked(act: Act, model: UUID, *states: State) -> ModelRow:
     return row
 
 
+def _refuse_other_than_digest(said: str) -> None:
+    if not DIGEST.fullmatch(said):
+        raise NotFound("a model is named by its digest: 64 hexadecimal digits")
+
+
 def _verified(digest_of_model: str, product: str) -> tuple[dict[str, Any], tuple[Input, ...]]:
     """The card and the inputs of a stored model, after every file was held against its digest."""
     path = folder(digest_of_model)
@@ -266,19 +273,8 @@ def _record(act: Act, fact: str, row: ModelRow) -> None:
     act.record(fact, {"model": ids.public("mdl", row.id), "digest": row.digest})
 
 
-def _seal(digest_of_model: str, *hands: str | None) -> bytes:
-    """An approval: which files, and who registered, validated and approved them, under the installation's key."""
-    said = canonical({"digest": digest_of_model, "hands": list(hands)})
-    return hmac.digest(ground().keyring.derived("model-approval"), said, "sha256")
-
-
-def _is_sealed(approval: bytes | None, digest_of_model: str, *hands: str | None) -> bool:
-    """Whether an approval is one that we made of these files."""
-    return hmac.compare_digest(approval or b"", _seal(digest_of_model, *hands))
-
-
 def _refuse_unsealed(row: ModelRow) -> None:
-    if not _is_sealed(row.approval, row.digest, row.registered_by, row.validated_by, row.approved_by):
+    if not approval.holds(row.approval, row.digest, row.registered_by, row.validated_by, row.approved_by):
         raise ModelNotApproved("approve it first: three people, three steps")
 
 
@@ -310,7 +306,7 @@ async def _serving(at: Act | View, state: State, product: str = PRODUCT) -> InUs
         return None
     row = rows[0]
     hands = row["registered_by"], row["validated_by"], row["approved_by"]
-    if not _is_sealed(row["approval"], row["digest"], *hands):
+    if not approval.holds(row["approval"], row["digest"], *hands):
         raise ModelNotApproved("the register says that this model is in use, and nobody approved it")
     return InUse(row["id"], row["digest"], row["shadowed_at"])
 
@@ -322,6 +318,7 @@ async def everything(at: Act | View | Upkeep) -> list[ModelRow]:
 
 async def find(at: Act | View | Upkeep, digest_of_model: str) -> ModelRow:
     """A registered model by its digest."""
+    _refuse_other_than_digest(digest_of_model)
     row = await ModelRow.filter(digest=digest_of_model).using_db(at.db).first()
     if row is None:
         raise NotFound

@@ -103,16 +103,18 @@ async def watched(request: AnyRequest) -> Response[str]:
 def _shares(
     then: Mapping[str, Any] | None, now: Mapping[str, Any] | None
 ) -> Sequence[tuple[str, float, float]]:
-    """For each bin of the points: its name, and its share of one population and of the other."""
+    """For each bin of the points, from the lowest that is filled to the highest: its name, and its share of either population."""
     if not then or not now:
         return []
     one, other = drift.decode(then), drift.decode(now)
     edges = [LOWEST_POINTS, *(int(edge) for edge in one.edges), HIGHEST_POINTS + 1]
     names = [f"{low}–{high - 1}" for low, high in pairwise(edges)]
-    return [
+    bins = [
         (name, a / max(one.rows, 1), b / max(other.rows, 1))
         for name, a, b in zip(names, one.counts, other.counts, strict=True)
     ]
+    filled = [place for place, (_, a, b) in enumerate(bins) if a or b]
+    return bins[filled[0] : filled[-1] + 1] if filled else []
 
 
 routes = [models, model, take_step, watched]

@@ -30,9 +30,9 @@ select s.id, s.points, s.probability::float8 as probability, s.band, s.issued_at
 from scoring_score s
   left join consent_person p on p.id = s.user_id
   left join scoring_feature f on f.user_id = s.user_id
-  left join scoring_model c on c.state = $2
+  left join scoring_model c on c.product = $2 and c.state = $3
   left join scoring_shadow h on h.score = s.id and h.model = c.id
-where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $3
+where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $4
 """
 VECTORS = """
 select s.id, s.issued_at, s.vector from scoring_score s
@@ -65,7 +65,9 @@ async def gather(act: Act) -> Readings:
     """Read what the model in use has issued. Records `model_watched`, with how many scores."""
     model = await registry.champion(act)
     row, stated = await registry.find(act, model.digest), registry.scorer(model.digest).manifest
-    rows = await act.db.execute_query_dict(SCORES, [model.id, State.CHALLENGER, MOST_SCORES])
+    rows = await act.db.execute_query_dict(
+        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES]
+    )
     since = act.now - RECENT
     then = {name: drift.decode(told) for name, told in row.card.get("inputs", {}).items()}
     act.record("model_watched", {"model": model.digest, "scores": len(rows)})

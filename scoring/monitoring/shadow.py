@@ -15,14 +15,15 @@ AT_ONCE = 500
 WAITING = """
 from scoring_score s join scoring_model used on used.id = s.model
   join consent_grant g on g.id = s.grant_id and g.state = 'active'
-  join scoring_model c on c.product = used.product and c.state = $1 and s.issued_at >= c.shadowed_at
-where used.state = $2 and s.set_aside_at is null
+  join scoring_model c on c.product = $1 and c.state = $2 and s.issued_at >= c.shadowed_at
+where used.product = $1 and used.state = $3 and s.set_aside_at is null
   and not exists (select 1 from scoring_shadow h where h.score = s.id and h.model = c.id)
 """
 ANY = "select 1 {waiting} limit 1"
 SOME = """
-select s.id, s.user_id, s.vector, s.events, s.active_days {waiting} order by s.issued_at limit $3
+select s.id, s.user_id, s.vector, s.events, s.active_days {waiting} order by s.issued_at limit $4
 """
+SOUGHT = (registry.PRODUCT, State.CHALLENGER, State.CHAMPION)
 INSERT = """
 insert into scoring_shadow (score, model, user_id, points, log_odds, made_at) values ($1, $2, $3, $4, $5, $6)
 on conflict do nothing
@@ -32,7 +33,7 @@ on conflict do nothing
 async def any_waiting(upkeep: Upkeep) -> bool:
     """Whether a score of the champion's waits for the challenger; only while its consent is alive."""
     select = ANY.format(waiting=WAITING)
-    return bool(await upkeep.db.execute_query_dict(select, [State.CHALLENGER, State.CHAMPION]))
+    return bool(await upkeep.db.execute_query_dict(select, list(SOUGHT)))
 
 
 async def follow(act: Act, most: int = AT_ONCE) -> int:
@@ -45,7 +46,7 @@ async def follow(act: Act, most: int = AT_ONCE) -> int:
         return 0
     champion = await registry.champion(act)
     select = SOME.format(waiting=WAITING)
-    rows = await act.db.execute_query_dict(select, [State.CHALLENGER, State.CHAMPION, most])
+    rows = await act.db.execute_query_dict(select, [*SOUGHT, most])
     scorer = registry.scorer(challenger.digest)
     found = places.find(registry.scorer(champion.digest).manifest, scorer.manifest)
     if not rows or found is None:

@@ -1,5 +1,6 @@
 """The register of models: each step by another person, a model with an obstacle goes nowhere, and what nobody approved answers nothing."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -262,6 +263,15 @@ async def test_rolling_back_is_one_act_and_people_are_scored_at_once(ground, own
     row = await world.scored(bank, person)
     assert (row.model, row.points) == (old, first)
     assert await state_of(owner, newer) == "retired"
+
+
+async def test_of_two_that_are_put_in_use_at_once_one_is(candidate, owner):
+    other = await registered(another())
+    for model in (candidate, other):
+        await approved(model)
+    await asyncio.gather(*(step(OFFICER, registry.promote, model) for model in (candidate, other)))
+    states = await owner.fetch("select state from scoring_model order by state")
+    assert [row["state"] for row in states] == ["champion", "retired"]
 
 
 async def test_a_model_that_was_never_approved_is_not_rolled_back_to(candidate):
