@@ -103,6 +103,7 @@ class AnswerRow(Model):
     fact_promise = fields.TextField()
     issued_at = fields.DatetimeField()
     valid_until = fields.DatetimeField()
+    set_aside_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "scoring_answer"

@@ -11,15 +11,26 @@ from compliance.vocabulary import PartnerId
 from consent import permits
 from partners import directory
 from scoring import own_scores, reviews
+from scoring.answers import given, incomes
 
 
 @get("/me/scores", opt=person(), include_in_schema=False)
 async def list_own_scores(request: AnyRequest) -> Response[str]:
     """What it is, what it is not, and why it is what it is."""
     async with request_act(request) as act:
-        found = await own_scores.mine(act, permits.own_permit(act), page.language(request))
-        names = await directory.names(act, [PartnerId(score.row.partner) for score in found])
-        return page.show(request, "scores.html", scores=found, names=names, public=ids.public)
+        own = permits.own_permit(act)
+        found, others = await own_scores.mine(act, own, page.language(request)), await given.mine(act, own)
+        rows = [score.row for score in found]
+        names = await directory.names(act, [PartnerId(row.partner) for row in (*rows, *others)])
+        return page.show(
+            request,
+            "scores.html",
+            scores=found,
+            answers=others,
+            minor=incomes.MINOR,
+            names=names,
+            public=ids.public,
+        )
 
 
 @get("/me/scores/{score_id:str}", opt=person(), include_in_schema=False)
