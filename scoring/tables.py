@@ -156,6 +156,7 @@ class PreviewRow(Model):
     permit_digest = fields.TextField()
     made_at = fields.DatetimeField()
     keep_until = fields.DatetimeField()
+    hints: fields.Field[list[dict[str, Any]]] = fields.JSONField()
 
     class Meta:
         table = "scoring_preview"

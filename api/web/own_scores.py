@@ -20,8 +20,8 @@ async def list_own_scores(request: AnyRequest) -> Response[str]:
     async with request_act(request) as act:
         own = permits.own_permit(act)
         found, others = await own_scores.mine(act, own, page.language(request)), await given.mine(act, own)
-        rows = [score.row for score in found]
-        names = await directory.names(act, [PartnerId(row.partner) for row in (*rows, *others)])
+        partners = [*(score.row.partner for score in found), *(row.partner for row in others)]
+        names = await directory.names(act, [PartnerId(partner) for partner in partners])
         return page.show(
             request,
             "scores.html",
@@ -40,7 +40,8 @@ async def own_score(request: AnyRequest, score_id: FromPath[str]) -> Response[st
         own, language = permits.own_permit(act), page.language(request)
         score = await own_scores.one(act, own, ids.private("scr", score_id), language)
         names = await directory.names(act, [PartnerId(score.row.partner)])
-        return page.show(request, "score.html", score=score, names=names, public=ids.public)
+        helps = [(hint.points, text) for hint, text in score.hints]
+        return page.show(request, "score.html", score=score, helps=helps, names=names, public=ids.public)
 
 
 @post("/me/scores/{score_id:str}/review", opt=person(), include_in_schema=False, status_code=303)

@@ -65,6 +65,9 @@ grant select, insert on scoring_answer to xinqiao_partner, xinqiao_platform;
 grant select, delete on scoring_answer to xinqiao_person;
 grant update (set_aside_at) on scoring_answer to xinqiao_platform;
 
+-- What would help, worked out with what sharing changes.
+alter table scoring_preview add column hints jsonb not null default '[]';
+
 -- The budget of information: how many bits of a person's score one institution was told, each basis counted once.
 create table scoring_disclosure (
     id uuid primary key,
