@@ -115,7 +115,7 @@ class DisclosureRow(Model):
     id = fields.UUIDField(primary_key=True)
     user_id = fields.UUIDField()
     institution = fields.UUIDField()
-    basis = fields.TextField()
+    basis = fields.UUIDField()
     disclosure = fields.TextField()
     bits = fields.IntField()
     told_at = fields.DatetimeField()

@@ -73,7 +73,7 @@ create table scoring_disclosure (
     id uuid primary key,
     user_id uuid not null,
     institution uuid not null,
-    basis text not null,
+    basis uuid not null,                -- half of the digest of what the answer rests on
     disclosure text not null check (disclosure in ('full', 'band', 'threshold', 'list', 'limit')),
     bits int not null check (bits > 0),
     told_at timestamptz not null,
