@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act, Upkeep
@@ -84,7 +85,7 @@ async def spend(act: Act, permitted: Permit, disclosure: Disclosure, *about: str
     `about` is what the answer rests on beside the categories: the same again costs nothing. The budget is the
     recipient's, whoever relays and under whichever grant; the form that this grant agreed to says how large it is.
     """
-    basis = digest([disclosure, *about, *sorted(permitted.categories)])
+    basis = _named([disclosure, *about, *sorted(permitted.categories)])
     who = f"{permitted.user}{permitted.recipient}"
     await act.db.execute_query_dict("select pg_advisory_xact_lock($1, hashtext($2))", [LEARNERS, who])
     rows = await act.db.execute_query_dict(
@@ -105,9 +106,13 @@ async def spend(act: Act, permitted: Permit, disclosure: Disclosure, *about: str
         raise InformationBudgetSpent("use what you were told; more can be told when 90 days have gone by")
 
 
-def listed(prescreen: str) -> str:
+def listed(prescreen: str) -> UUID:
     """On which basis the lines of a list are counted."""
-    return digest([Disclosure.LIST, prescreen])
+    return _named([Disclosure.LIST, prescreen])
+
+
+def _named(about: Sequence[str]) -> UUID:
+    return UUID(digest(about)[:32])
 
 
 def may_be_listed(basis: str, now: str) -> str:
@@ -116,7 +121,7 @@ def may_be_listed(basis: str, now: str) -> str:
     return MAY_BE_LISTED.format(basis=basis, bits=BITS[Disclosure.LIST], bits_max=most, now=now)
 
 
-async def spend_on_list(act: Act, institution: PartnerId, users: Sequence[UserId], basis: str) -> None:
+async def spend_on_list(act: Act, institution: PartnerId, users: Sequence[UserId], basis: UUID) -> None:
     """Count what standing on a list tells, of each of a page's people, once for each list."""
     made = [ids.random_id() for _ in users]
     await act.db.execute_query(

@@ -256,7 +256,10 @@ async def set_aside(act: Act, score: UUID) -> None:
 
 
 async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, text: str) -> None:
-    """Staff answer a dispute. Upheld: the score it names is set aside, or all that rest on the kind of data it names."""
+    """Staff answer a dispute. Upheld: the score it names is set aside, or all answers that rest on the data it names.
+
+    Records `answer_set_aside` of incomes, limits and portraits.
+    """
     row = await disputes.answer(act, looks, dispute, upheld=upheld, text=text)
     if not upheld:
         return
@@ -268,6 +271,14 @@ async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld:
     )
     for found in rows:
         await set_aside(act, found["id"])
+    others = await act.db.execute_query_dict(
+        """update scoring_answer set set_aside_at = $3
+           where user_id = $1 and set_aside_at is null and $2 = any(used) returning id, partner""",
+        [row.user_id, subject.category, act.now],
+    )
+    for other in others:
+        told: dict[str, Json] = {"answer": ids.public("ans", other["id"])}
+        act.record("answer_set_aside", told, person=UserId(row.user_id), partner=PartnerId(other["partner"]))
 
 
 async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:

@@ -105,6 +105,7 @@ class AnswerRow(Model):
     fact_promise = fields.TextField()
     issued_at = fields.DatetimeField()
     valid_until = fields.DatetimeField()
+    set_aside_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "scoring_answer"
@@ -116,7 +117,7 @@ class DisclosureRow(Model):
     id = fields.UUIDField(primary_key=True)
     user_id = fields.UUIDField()
     institution = fields.UUIDField()
-    basis = fields.TextField()
+    basis = fields.UUIDField()
     disclosure = fields.TextField()
     bits = fields.IntField()
     told_at = fields.DatetimeField()
@@ -157,6 +158,7 @@ class PreviewRow(Model):
     permit_digest = fields.TextField()
     made_at = fields.DatetimeField()
     keep_until = fields.DatetimeField()
+    hints: fields.Field[list[dict[str, Any]]] = fields.JSONField()
 
     class Meta:
         table = "scoring_preview"

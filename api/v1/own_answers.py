@@ -14,7 +14,7 @@ from consent import permits, receipts
 from scoring.answers import given
 
 
-class OwnAnswerView(msgspec.Struct, frozen=True):
+class OwnAnswerView(msgspec.Struct, frozen=True, omit_defaults=True):
     """An answer that somebody was given about you: an estimate, no verdict, no promise, and in no credit record.
 
     `told` is all that they were told; amounts are a month's, in whole units of the currency.
@@ -27,6 +27,8 @@ class OwnAnswerView(msgspec.Struct, frozen=True):
     coverage: Coverage
     issued_at: str
     valid_until: str
+    set_aside_at: str | None = None
+    """Since when no partner may use it any more."""
 
 
 @get("/v1/me/answers", opt=person(), summary="My incomes, limits and portraits")
@@ -44,6 +46,7 @@ async def list_own_answers(request: AnyRequest) -> Page[OwnAnswerView]:
                     coverage=Coverage(row.used, row.not_used),
                     issued_at=when(row.issued_at),
                     valid_until=when(row.valid_until),
+                    set_aside_at=when(row.set_aside_at) if row.set_aside_at else None,
                 )
                 for row in rows
             ]

@@ -144,8 +144,13 @@ async def show(act: Act, answer: UUID, kind: str) -> Released[Answer]:
 
 
 async def permit_again(act: Act, row: AnswerRow) -> Permit:
-    """The permit that lets an earlier answer be used again: the consent that it rested on, and no other."""
+    """The permit that lets an earlier answer be used again: the consent that it rested on, and no other.
+
+    Refuses (`ScoreSetAside`) what rests on data that were found wrong.
+    """
     act.concern(UserId(row.user_id), GrantId(row.grant_id))
+    if row.set_aside_at:
+        raise scores.ScoreSetAside("do not use it any more; a new answer may be asked for")
     used: Categories = frozenset(Category(c) for c in row.used)
     purpose, recipient = PURPOSES[row.kind], PartnerId(row.partner)
     permitted = await permits.permit(

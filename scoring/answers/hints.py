@@ -80,9 +80,9 @@ def hints(
     return tuple(sorted(found.values(), key=lambda hint: (hint.steps, -hint.points, hint.code))[:MOST_HINTS])
 
 
-def text(hint: Hint, language: Language) -> str:
+def words(code: str, language: Language) -> str:
     """What the person would have done, in their language."""
-    return str(_catalogue()[hint.code][language.value])
+    return str(_catalogue()[code][language.value])
 
 
 def way(code: str) -> Way:

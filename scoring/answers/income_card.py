@@ -13,6 +13,7 @@ from scoring.answers import amounts
 from scoring.answers.amounts import Amounts, Floats
 from scoring.answers.income import NO_ANSWER, IncomeModel
 from scoring.answers.income_manifest import LOWER, MEDIAN, QUANTILES, TARGET, UPPER
+from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
 from scoring.manifest import Input
 from scoring.measures import forbidden
@@ -121,7 +122,7 @@ def write(
     drawn with replacement, each together with their constant. Once with all data together, then with each category
     alone, of whoever has enough of it.
     """
-    constant = _constant(income[fitted])
+    constant = best_constant(income[fitted])
     together = np.ones(len(model.categories), np.bool_)
     slices = {EVERYTHING: _slice(model, lesson, income, held, together, constant, seed)}
     for place, category in enumerate(model.categories):
@@ -161,7 +162,7 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
     return tuple(code for code, stands in found.items() if stands)
 
 
-def _constant(income: Floats) -> Told:
+def best_constant(income: Floats) -> Told:
     """The constant's amounts: the quantiles of the fitted incomes, told as the model's are."""
     low, point, high = (
         amounts.told(np.log(np.quantile(income, share, keepdims=True))) for share in (0.1, 0.5, 0.9)
@@ -183,7 +184,20 @@ def _slice(
     seed: int,
 ) -> Mapping[str, Json]:
     """Figures on these rows when only the `shared` categories are shown."""
-    matrix = lesson.matrix
+    trial = tried(model, lesson.matrix, income, lesson.user_of, rows, shared, constant)
+    return {"asked": len(rows), **figures(trial, seed)}
+
+
+def tried(
+    model: IncomeModel,
+    matrix: Matrix,
+    income: Floats,
+    user_of: Rows,
+    rows: Rows,
+    shared: Flags,
+    constant: Told,
+) -> Trial:
+    """What the model tells of these rows, of those that it answers."""
     found = model.evaluate_many(
         matrix.values[rows],
         {category: matrix.events[category][rows] for category in model.categories},
@@ -192,10 +206,7 @@ def _slice(
     )
     answered = found.point != NO_ANSWER
     kept = Told(found.point[answered], found.low[answered], found.high[answered])
-    trial = Trial(
-        kept, constant, income[rows][answered], model.manifest.edges, lesson.user_of[rows][answered]
-    )
-    return {"asked": len(rows), **figures(trial, seed)}
+    return Trial(kept, constant, income[rows][answered], model.manifest.edges, user_of[rows][answered])
 
 
 def figures(trial: Trial, seed: int) -> Mapping[str, Json]:
@@ -203,7 +214,7 @@ def figures(trial: Trial, seed: int) -> Mapping[str, Json]:
     rows = len(trial.income)
     if not rows:
         return {"rows": 0}
-    held, held_by_constant = _held(trial, trial.model), _held(trial, _wide(trial))
+    held, held_by_constant = _held(trial, trial.model), _held(trial, wide(trial))
     low, high = evaluation.wilson(int(held.sum()), rows)
     return {
         "rows": rows,
@@ -218,14 +229,14 @@ def figures(trial: Trial, seed: int) -> Mapping[str, Json]:
     }
 
 
-def _wide(trial: Trial) -> Told:
+def wide(trial: Trial) -> Told:
     """The constant's amounts, one for each row."""
     told = trial.constant
     return Told(*(np.broadcast_to(each, len(trial.income)) for each in (told.point, told.low, told.high)))
 
 
 def _beside(trial: Trial, measure: Gain, sign: float, seed: int) -> Mapping[str, Json]:
-    of_model, of_constant = measure(trial, trial.model), measure(trial, _wide(trial))
+    of_model, of_constant = measure(trial, trial.model), measure(trial, wide(trial))
     low, high = _interval(sign * (of_model - of_constant), trial.user_of, seed)
     return {
         "model": _decimal(of_model.mean()),

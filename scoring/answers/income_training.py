@@ -72,7 +72,7 @@ def train(
     unknown. A row in neither part, or without a known income, is left out and counted. Incomes of `validate` are
     read by the card and by nothing else. Refuses `CannotTrain`.
     """
-    known = np.isfinite(income) & (income >= 1) & (income <= amounts.GREATEST)
+    known = is_known(income)
     lesson = lessons.prepare(matrix, np.zeros(len(income), np.bool_))
     fitted, held = _rows(lesson, fit & known, validate & known)
     log_income = np.log(np.where(known, income, 1.0))
@@ -97,6 +97,11 @@ def train(
     hashes = {name: manifest.sha256(data) for name, data in files.items()}
     encoded = income_manifest.encode(replace(stated, files=hashes))
     return Artifact(manifest.sha256(encoded), {manifest.MANIFEST: encoded, **files})
+
+
+def is_known(income: Floats) -> Flags:
+    """Which incomes can be learned from; nobody earns less than one unit or more than a thousand million."""
+    return np.asarray(np.isfinite(income) & (income >= 1) & (income <= amounts.GREATEST))
 
 
 def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> tuple[Rows, Rows]:

@@ -48,7 +48,8 @@ create table scoring_answer (
     fact uuid not null,
     fact_promise text not null,
     issued_at timestamptz not null,
-    valid_until timestamptz not null
+    valid_until timestamptz not null,
+    set_aside_at timestamptz            -- what it rests on was found wrong: it is never shown again
 );
 create index on scoring_answer (user_id, issued_at);
 create index on scoring_answer (grant_id);
@@ -62,13 +63,17 @@ create policy deleted_by_person on scoring_answer for delete to xinqiao_person u
 create policy of_platform on scoring_answer to xinqiao_platform using (true) with check (true);
 grant select, insert on scoring_answer to xinqiao_partner, xinqiao_platform;
 grant select, delete on scoring_answer to xinqiao_person;
+grant update (set_aside_at) on scoring_answer to xinqiao_platform;
+
+-- What would help, worked out with what sharing changes.
+alter table scoring_preview add column hints jsonb not null default '[]';
 
 -- The budget of information: how many bits of a person's score one institution was told, each basis counted once.
 create table scoring_disclosure (
     id uuid primary key,
     user_id uuid not null,
     institution uuid not null,
-    basis text not null,
+    basis uuid not null,                -- half of the digest of what the answer rests on
     disclosure text not null check (disclosure in ('full', 'band', 'threshold', 'list', 'limit')),
     bits int not null check (bits > 0),
     told_at timestamptz not null,

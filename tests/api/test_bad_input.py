@@ -475,6 +475,9 @@ async def test_the_right_bodies_are_right(planted) -> None:
         world.told(await planted.bank.call("POST", path, said.pop(f"POST {status}")), 409)["code"]
         == "step_forbidden"
     )
+    # The small model holds nothing that the published rules of a portrait read.
+    drawn = await planted.bank.call("POST", "/v1/portraits", said.pop("POST /v1/portraits"))
+    assert world.told(drawn, 422)["code"] == "insufficient_evidence"
     for name, right in sorted(said.items(), key=lambda one: one[0] in ENDS_SESSIONS):
         route = routes.find(*name.split())
         answer = await planted.caller(route.access).call(route.method, route.at(**planted.named), right)

@@ -13,7 +13,7 @@ from support import small_incomes, small_models
 
 from compliance.vocabulary import Category
 from scoring import manifest, training
-from scoring.answers import amounts, income, income_card, income_manifest, income_training
+from scoring.answers import amounts, income, income_card, income_manifest, income_training, income_trials
 from scoring.answers.income import IncomeModel
 from scoring.answers.income_manifest import LOWER, MEDIAN, UPPER
 from scoring.manifest import ModelAltered
@@ -161,6 +161,18 @@ def test_a_small_sample_shows_nothing() -> None:
     card = card_of(small_incomes.trained())
     card["slices"]["all"]["rows"] = 199
     assert income_card.obstacles(card, ()) == ("insufficient_evidence",)
+
+
+def test_folds_of_people_are_measured_together_beside_the_constants() -> None:
+    tried = income_trials.cross_validated(
+        MATRIX, INCOME, seed=3, threads=2, currency="CNY", recipe=replace(small_incomes.RECIPE, trees=20)
+    )
+    assert (tried["folds"], tried["asked"]) == (5, len(INCOME))
+    assert 0.8 * len(INCOME) < tried["rows"] <= len(INCOME)
+    assert float(tried["log_absolute_error"]["gain_low"]) > 0
+    assert 0.75 < float(tried["interval_held"]["model"]) < 0.87
+    constants = tried["exact_band"]["constant"]
+    assert 0.1 < float(constants) < float(tried["exact_band"]["model"])
 
 
 # Evaluation

@@ -15,13 +15,15 @@ from api.v1 import incomes as wire
 from compliance import facts, ids
 from compliance.act import open_act
 from compliance.vocabulary import Category, PartnerKind, Purpose
+from consent import disputes, permits
 from consent.permits import ConsentMissing, ConsentWithdrawn
-from scoring import registry, training
+from scoring import registry, scores, training
 from scoring.answers import given, incomes
 from scoring.answers.income import IncomeModel
 from scoring.registry import NoModel, NotPromotable
 from scoring.release import NoLawfulChannel
 from scoring.scorer import InsufficientEvidence
+from scoring.scores import ScoreSetAside
 
 INCOME = Purpose.INCOME_ESTIMATE
 DEVICE = frozenset({Category.DEVICE_USAGE})
@@ -142,6 +144,21 @@ async def test_shown_again_only_while_the_consent_lives(bank, owner):
     assert (await world.kinds(owner, grant_id=grant.id))[-1] == "answer_shown"
     await world.withdrawn(person, grant.id)
     with pytest.raises(ConsentWithdrawn):
+        async with open_act(bank, INCOME) as act:
+            await given.show(act, row.id, incomes.KIND)
+
+
+async def test_what_rests_on_data_found_wrong_is_never_shown_again(bank, owner):
+    (person,) = await world.persons(1)
+    await world.granted(person, bank, INCOME)
+    row, _ = await asked(bank, person)
+    async with open_act(person, None) as act:
+        dispute = await disputes.raise_category(act, permits.own_permit(act), Category.SHOPPING, "Not mine.")
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "the person disputes it")
+        await scores.answer_dispute(act, looks, dispute.id, upheld=True, text="You are right.")
+    assert "answer_set_aside" in await world.kinds(owner, person=person.user)
+    with pytest.raises(ScoreSetAside):
         async with open_act(bank, INCOME) as act:
             await given.show(act, row.id, incomes.KIND)
 

@@ -263,7 +263,7 @@ async def test_who_stands_on_a_list_is_counted_once_and_left_out_when_enough_was
     wanted = await world.list_wanted(bank)
     await world.list_made()
     await owner.execute(
-        """insert into scoring_disclosure select gen_random_uuid(), $1, $2, 'much', 'full', $3, now()""",
+        """insert into scoring_disclosure select gen_random_uuid(), $1, $2, gen_random_uuid(), 'full', $3, now()""",
         people[0].user, bank.partner, BITS_MAX[AnswerForm.FULL],
     )  # fmt: skip
     for _ in range(2):

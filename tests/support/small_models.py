@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 
 from compliance.vocabulary import Category
-from scoring import manifest, training, trees
+from scoring import deciles, manifest, training, trees
+from scoring.answers import hints as answers
+from scoring.answers.hints import Hint
 from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.scorer import Evidence, Scorer
@@ -83,3 +85,11 @@ def evidence(matrix: Matrix, row: int) -> Evidence:
         {category: int(counts[row]) for category, counts in matrix.events.items()},
         {category: int(counts[row]) for category, counts in matrix.active_days.items()},
     )
+
+
+def hints(row: int) -> tuple[Hint, ...]:
+    """What would have helped this person, had they shared everything."""
+    matrix, _ = people()
+    spread = deciles.read(trained().files[manifest.DECILES])
+    shared = frozenset(REASONS)
+    return answers.hints(loaded(), spread, matrix.values[row], evidence(matrix, row), shared)
