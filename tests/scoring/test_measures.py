@@ -254,6 +254,15 @@ def test_forbidden_events_are_measured_neither_by_name_nor_with_the_rest():
     assert {f.name for f in found} == {f.name for f in allowed if "." in f.name}
 
 
+@pytest.mark.spec("征信业管理条例", "Art 14")
+def test_a_forbidden_event_does_not_count_among_known_ones_either():
+    app = Category.APP_ACTIVITY
+    found = features.chosen(of(crowd("page_view", "bill_check", category=app)), EVERYTHING)
+    assert any("*" in f.expression for f in found)
+    spoilt = features.chosen(of(crowd("page_view", "bill_check", "medical_app", category=app)), EVERYTHING)
+    assert {f.name for f in spoilt} == {f.name for f in found if "*" not in f.expression}
+
+
 @pytest.mark.parametrize(
     ("name", "jurisdiction"),
     [
