@@ -241,10 +241,14 @@ def test_names_are_bounded_and_rare_ones_never_named():
 
 
 def test_identifiers_are_no_numbers_of_anybody():
-    events = [event("x1", user=f"u{n}", category=Category.FITNESS, loan=n, term=n % 3) for n in range(40)]
+    fitness = Category.FITNESS
+    events = [
+        event("x1", user=f"u{n}", category=fitness, loan=n, key=f"k{n}", term=n % 3, way="ab"[n % 2])
+        for n in range(40)
+    ]
     expressions = {f.expression for f in features.chosen(of(events), EVERYTHING)}
-    assert "mean(x1.term)" in expressions
-    assert not any("loan" in expression for expression in expressions)
+    assert {"mean(x1.term)", "distinct(x1.way)", "concentration(x1.way)"} <= expressions
+    assert not any("loan" in expression or "key" in expression for expression in expressions)
 
 
 @pytest.mark.spec("征信业管理条例", "Art 14")
