@@ -134,9 +134,13 @@ def _aggregated(
     found = (
         events.filter(pl.col("age") < window_days * DAY_MICROSECONDS)
         .group_by("row", maintain_order=True)
-        .agg(feature_terms.statistic(t).cast(pl.Float64).alias(str(i)) for i, t in enumerate(terms))
+        .agg(
+            feature_terms.statistic(term).cast(pl.Float64).fill_null(np.nan).alias(str(place))
+            for place, term in enumerate(terms)
+        )
     )
-    for i, term in enumerate(terms):
+    rows = found["row"].to_numpy()
+    for place, term in enumerate(terms):
         column = np.full(height, np.nan)
-        column[found["row"].to_numpy()] = found[str(i)].fill_null(np.nan).to_numpy()
+        column[rows] = found[str(place)].to_numpy()
         yield term, column

@@ -20,9 +20,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
+EXPRESSIONS_KEPT = 4_096
 ANY = "*"
 WORKED_OUT = frozenset({"hour", "weekday", "gap"})
 """What the engine works out of each event; an attribute of such a name is not read."""
@@ -63,6 +65,7 @@ class Expression:
     equals: str | None = None
 
 
+@lru_cache(EXPRESSIONS_KEPT)
 def parse(text: str) -> Expression:
     """Read an expression.
 

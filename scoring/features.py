@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -272,6 +272,11 @@ def _of_profile(column: ProfileColumn, unit: str, value: str | None) -> Feature:
     )
 
 
+@lru_cache(feature_terms.EXPRESSIONS_KEPT)
+def _declaration(feature: Feature) -> dict[str, Json]:
+    return asdict(feature)
+
+
 def _digest(
     features: Sequence[Feature],
     users: Sequence[str],
@@ -279,7 +284,7 @@ def _digest(
     values: npt.NDArray[np.float32],
 ) -> str:
     about: dict[str, Json] = {
-        "features": [asdict(f) for f in features],
+        "features": [_declaration(f) for f in features],
         "users": list(users),
         "cutoffs": [cutoff.isoformat() for cutoff in cutoffs],
     }

@@ -12,13 +12,16 @@ from scoring.behaviour import Behaviour
 from scoring.measures import forbidden
 
 NAMES_MAX, ATTRIBUTES_MAX = 12, 4
-"""So many names of events in a category, and numbers that each brings along, are measured by name."""
+"""So many names of events in a category, and numbers or texts that each brings along, are measured by name."""
 ROWS_LOOKED_AT = 2_000
 PEOPLE_MIN, SHARE_MIN = 20, 0.01
 """What occurs with fewer people, of all who did anything, is never named in a model."""
 IDENTIFIER_SHARE = 0.9
 
-WHOLE = (
+Measures = tuple[tuple[str, str, tuple[int, ...], str], ...]
+"""Name, unit, windows, expression."""
+
+WHOLE: Measures = (
     ("events", "count", (30, 90, 365), "count(*)"),
     ("active_days", "days", (30, 90, 365), "active_days(*)"),
     ("days_since", "days", (365,), "days_since_last(*)"),
@@ -26,9 +29,9 @@ WHOLE = (
     ("value_mean", "as stated", (90, 365), "mean(*.value)"),
     ("value_max", "as stated", (365,), "max(*.value)"),
 )
-"""Of all events of a category of which the catalogue knows none: name, unit, windows, expression."""
+"""Of all events of a category of which the catalogue knows none."""
 
-TIMES = (
+TIMES: Measures = (
     ("count", "count", (30, 90, 365), "count({0})"),
     ("active_days", "days", (90, 365), "active_days({0})"),
     ("days_since", "days", (365,), "days_since_last({0})"),
@@ -41,7 +44,7 @@ TIMES = (
 )
 """Of one kind of event by its name."""
 
-VALUES = (
+VALUES: Measures = (
     ("value_mean", "as stated", (90, 365), "mean({0}.value)"),
     ("value_max", "as stated", (90, 365), "max({0}.value)"),
     ("value_min", "as stated", (365,), "min({0}.value)"),
@@ -54,11 +57,17 @@ VALUES = (
 )
 """Of one kind of event that has values."""
 
-BROUGHT = (
+BROUGHT: Measures = (
     ("mean", "as stated", (365,), "mean({0}.{1})"),
     ("last", "as stated", (365,), "last({0}.{1})"),
 )
 """Of a number that one kind of event brings along."""
+
+TOLD_APART: Measures = (
+    ("kinds", "count", (365,), "distinct({0}.{1})"),
+    ("concentration", "share", (365,), "concentration({0}.{1})"),
+)
+"""Of a text that one kind of event brings along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +100,8 @@ def by_name(behaviour: Behaviour, known: Collection[tuple[Category, str]]) -> It
             for window in windows:
                 of = f"{category}.{event}.{name}_{window}d"
                 yield Measure(of, category, unit, window, expression.format(written))
-        for attribute in _numbers(behaviour.events, category, event):
-            for name, unit, windows, expression in BROUGHT:
+        for attribute, measures in _brought(behaviour.events, category, event):
+            for name, unit, windows, expression in measures:
                 for window in windows:
                     of = f"{category}.{event}.{attribute}_{name}_{window}d"
                     yield Measure(of, category, unit, window, expression.format(written, attribute))
@@ -119,20 +128,25 @@ def _frequent(
             yield category, row["name"], row["values"] > 0
 
 
-def _numbers(events: pl.DataFrame, category: Category, event: str) -> list[str]:
-    """Name the numbers that most events of a kind bring along, in the order of their names.
+def _brought(events: pl.DataFrame, category: Category, event: str) -> list[tuple[str, Measures]]:
+    """Name the numbers and texts that most events of a kind bring along, in the order of their names.
 
-    Whole numbers that hardly ever come twice are identifiers and say nothing of anybody.
+    Whole numbers and texts that hardly ever come twice are identifiers and say nothing of anybody.
     """
     rows = events.lazy().filter(pl.col("category") == category, pl.col("name") == event)
-    texts = rows.select(pl.col("attributes").drop_nulls()).head(ROWS_LOOKED_AT).collect()["attributes"]
-    seen: dict[str, list[int | float]] = {}
-    for text in texts:
+    written = rows.select(pl.col("attributes").drop_nulls()).head(ROWS_LOOKED_AT).collect()["attributes"]
+    seen: dict[str, list[int | float | str]] = {}
+    for text in written:
         for key, value in json.loads(text).items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and _is_word(key):
+            if isinstance(value, int | float | str) and not isinstance(value, bool) and _is_word(key):
                 seen.setdefault(key, []).append(value)
-    usual = [key for key, values in sorted(seen.items()) if 2 * len(values) > len(texts)]
-    return [key for key in usual if not _is_identifier(seen[key])][:ATTRIBUTES_MAX]
+    usual = [(key, values) for key, values in sorted(seen.items()) if 2 * len(values) > len(written)]
+    telling = [(key, _measures(values)) for key, values in usual if not _is_identifier(values)]
+    return telling[:ATTRIBUTES_MAX]
+
+
+def _measures(values: list[int | float | str]) -> Measures:
+    return TOLD_APART if any(isinstance(value, str) for value in values) else BROUGHT
 
 
 def _is_word(key: str) -> bool:
@@ -140,6 +154,6 @@ def _is_word(key: str) -> bool:
     return key.isidentifier() and key.isascii() and not is_ours and not forbidden.ban_of(key)
 
 
-def _is_identifier(values: list[int | float]) -> bool:
-    is_whole = all(isinstance(value, int) for value in values)
-    return is_whole and len(set(values)) > IDENTIFIER_SHARE * len(values)
+def _is_identifier(values: list[int | float | str]) -> bool:
+    has_no_fraction = not any(isinstance(value, float) for value in values)
+    return has_no_fraction and len(set(values)) > IDENTIFIER_SHARE * len(values)

@@ -241,10 +241,14 @@ def test_names_are_bounded_and_rare_ones_never_named():
 
 
 def test_identifiers_are_no_numbers_of_anybody():
-    events = [event("x1", user=f"u{n}", category=Category.FITNESS, loan=n, term=n % 3) for n in range(40)]
+    fitness = Category.FITNESS
+    events = [
+        event("x1", user=f"u{n}", category=fitness, loan=n, key=f"k{n}", term=n % 3, way="ab"[n % 2])
+        for n in range(40)
+    ]
     expressions = {f.expression for f in features.chosen(of(events), EVERYTHING)}
-    assert "mean(x1.term)" in expressions
-    assert not any("loan" in expression for expression in expressions)
+    assert {"mean(x1.term)", "distinct(x1.way)", "concentration(x1.way)"} <= expressions
+    assert not any("loan" in expression or "key" in expression for expression in expressions)
 
 
 @pytest.mark.spec("征信业管理条例", "Art 14")
@@ -252,6 +256,15 @@ def test_forbidden_events_are_measured_neither_by_name_nor_with_the_rest():
     allowed = features.chosen(of(crowd("x1")), EVERYTHING)
     found = features.chosen(of(crowd("x1", "blood_test") + crowd("x1", religion=3)), EVERYTHING)
     assert {f.name for f in found} == {f.name for f in allowed if "." in f.name}
+
+
+@pytest.mark.spec("征信业管理条例", "Art 14")
+def test_a_forbidden_event_does_not_count_among_known_ones_either():
+    app = Category.APP_ACTIVITY
+    found = features.chosen(of(crowd("page_view", "bill_check", category=app)), EVERYTHING)
+    assert any("*" in f.expression for f in found)
+    spoilt = features.chosen(of(crowd("page_view", "bill_check", "medical_app", category=app)), EVERYTHING)
+    assert {f.name for f in spoilt} == {f.name for f in found if "*" not in f.expression}
 
 
 @pytest.mark.parametrize(
