@@ -15,7 +15,7 @@ from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, Par
 from consent import deletion, disputes, endings, permits
 from consent.disputes import About
 from consent.permits import Permit, StaffPermit
-from scoring import population, registry, release
+from scoring import population, registry, release, set_changes
 from scoring.population import Held
 from scoring.registry import InUse
 from scoring.release import Released
@@ -71,12 +71,14 @@ async def issue(
 ) -> Released[Given]:
     """Score a person for a partner, from the categories they consented to.
 
-    A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, and
-    without a lawful channel; whether a category was refused, empty or never asked changes no byte of the answer.
+    A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence,
+    without a lawful channel, and a third choice of data in 90 days (`SetChangedTooOften`); whether a category was
+    refused, empty or never asked changes no byte of the answer.
     """
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
     if permitted.answer is AnswerForm.BAND and answer is AnswerForm.FULL:
         raise AnswerNotGranted("ask for the band: it is what the person agreed to")
+    await set_changes.refuse_third_set(act, user, PURPOSE, permitted.recipient)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
