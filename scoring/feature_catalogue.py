@@ -97,9 +97,9 @@ LOANS = (
         "CH-007",
         f"last({CLOSED}.value / loan.term_days)",
     ),
-    Definition("closed_after_mean", CREDIT, "days", (365,), 0, "CH-007", f"mean({CLOSED}.value)", EARLY),
-    Definition("closed_after_min", CREDIT, "days", (365,), 0, "CH-007", f"min({CLOSED}.value)", EARLY),
-    Definition("closed_after_last", CREDIT, "days", (365,), 0, "CH-007", f"last({CLOSED}.value)", EARLY),
+    Definition("closed_after_mean", CREDIT, "days", (365,), 0, "CH-006", f"mean({CLOSED}.value)", EARLY),
+    Definition("closed_after_min", CREDIT, "days", (365,), 0, "CH-006", f"min({CLOSED}.value)", EARLY),
+    Definition("closed_after_last", CREDIT, "days", (365,), 0, "CH-006", f"last({CLOSED}.value)", EARLY),
 )
 
 MONTHS, BALANCE, PAID = "repayment_status", "statement_balance", "payment"

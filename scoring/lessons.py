@@ -58,7 +58,7 @@ def _input(feature: Feature) -> Input:
     cause = explanation.cause(feature.reason)
     if cause.category is not feature.category:
         raise ValueError(f"{feature.name} and its reason {cause.code} are of two categories")
-    return Input(**asdict(feature), reason_version=cause.version)
+    return Input(**(asdict(feature) | {"reason": cause.code}), reason_version=cause.version)
 
 
 def copies(lesson: Lesson, rows: Rows, number: int, random: np.random.Generator) -> tuple[Flags, Rows]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from compliance import ids
 from compliance.act import Act, Upkeep, View
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound
 from compliance.vocabulary import (
     OPERATOR,
     Categories,
@@ -19,10 +19,10 @@ from compliance.vocabulary import (
     Purpose,
     UserId,
 )
-from consent import access_log, grants, permits
+from consent import grants, permits
 from consent.grants import Ask
 from consent.permits import Permit
-from scoring import leaving_off, population, registry, release
+from scoring import leaving_off, population, registry, release, set_changes
 from scoring.answers import hints
 from scoring.answers.hints import Hint
 from scoring.leaving_off import Line
@@ -36,8 +36,6 @@ PURPOSE = Purpose.SELF_VIEW
 SCORED: frozenset[Purpose] = frozenset({Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN, PURPOSE})
 """The purposes for which the model in use works out an answer."""
 PERIOD_DAYS = 90
-SETS_MAX, SETS_COUNTED_FOR = 2, timedelta(days=90)
-"""A first choice of data and one other: whoever tries set after set finds the one that flatters most."""
 SHOWN_MAX = 5
 EXAMPLES_MAX = 512
 """As many as there are sets of categories."""
@@ -50,12 +48,6 @@ class Seen:
     held: Held
     lines: tuple[Line, ...]
     hints: tuple[Hint, ...]
-
-
-class SetChangedTooOften(Refusal):
-    """Two different choices of data were tried within 90 days."""
-
-    status, code, title = 409, "set_changed_too_often", "Two choices of data were tried in the last 90 days"
 
 
 async def on_example(at: Act | View, asked: Categories) -> tuple[Line, ...]:
@@ -119,11 +111,7 @@ async def work_out(act: Act, wanted: Categories) -> Released[tuple[Line, ...]]:
     """
     user = _oneself(act)
     permitted = await permits.permit(act, user, PURPOSE, wanted)
-    tried = await access_log.sets_used(act, user, PURPOSE, OPERATOR, act.now - SETS_COUNTED_FOR)
-    if len(tried) > SETS_MAX:
-        raise SetChangedTooOften(
-            "go back to a choice that you tried before, or wait; a bank asks you separately"
-        )
+    await set_changes.refuse_third_set(act, user, PURPOSE, OPERATOR)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 

@@ -15,7 +15,7 @@ from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, Par
 from consent import deletion, disputes, endings, permits
 from consent.disputes import About
 from consent.permits import Permit, StaffPermit
-from scoring import budget, population, registry, release
+from scoring import budget, population, registry, release, set_changes
 from scoring.budget import Disclosure
 from scoring.population import Held
 from scoring.registry import InUse
@@ -87,8 +87,8 @@ async def issue(
     """Score a person for a partner, from the categories they consented to.
 
     A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, without
-    a lawful channel, and beyond what one institution may learn of a person; whether a category was refused, empty or
-    never asked changes no byte of the answer.
+    a lawful channel, a third choice of data in 90 days (`SetChangedTooOften`), and beyond what one institution may
+    learn of a person; whether a category was refused, empty or never asked changes no byte of the answer.
     """
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
     refuse_form(permitted, answer)
@@ -99,6 +99,7 @@ async def issue_for(
     act: Act, permitted: Permit, *, answer: AnswerForm, against: Against | None = None
 ) -> Released[Given]:
     """Score a person under a permit that allows this form; of the form `threshold`, `against` a cut-off."""
+    await set_changes.refuse_third_set(act, permitted.user, PURPOSE, permitted.recipient)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 

@@ -29,9 +29,9 @@ from scoring import example, leaving_off, previews, registry
 from scoring.answers import hints
 from scoring.leaving_off import Line
 from scoring.manifest import EXAMPLE
-from scoring.previews import SetChangedTooOften
 from scoring.release import NoLawfulChannel
 from scoring.scorer import NO_ANSWER, InsufficientEvidence, Scorer, filled
+from scoring.set_changes import SetChangedTooOften
 from scoring.tables import PreviewRow
 
 PURPOSE = Purpose.SELF_VIEW
