@@ -55,6 +55,12 @@ def population(
     )
 
 
+def people(number: int, *, seed: int = SEED) -> tuple[Matrix, Flags]:
+    """What is measured of people, and who defaulted."""
+    parts = list(_parts(number, seed, 1.0, keep=False))
+    return _joined([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
 def learnt(matrix: Matrix, defaulted: Flags, fit: Flags, *, seed: int = 7) -> Scorer:
     """A model in memory."""
     artifact = training.train(

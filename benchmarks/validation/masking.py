@@ -28,7 +28,7 @@ DRAWS = 100
 
 def run(size: str) -> Iterator[Gate]:
     """On full data not lower than a model without hiding, for every set not lower than one of its own."""
-    matrix, defaulted, _ = invented.people(PEOPLE[size])
+    matrix, defaulted = invented.people(PEOPLE[size])
     lesson = lessons.prepare(matrix, defaulted)
     tried: dict[str, list[tuple[Rows, Floats, Floats]]] = {}
     for seed in range(SEEDS[size]):
