@@ -28,6 +28,7 @@ from scoring import budget, previews, reviews
 from scoring.monitoring import shadow
 from scoring.runs import keeping
 from scoring.store import (
+    catching_up,
     compaction,
     holding,  # noqa: F401 - declares that a deletion reaches the files
 )
@@ -40,6 +41,7 @@ OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
 CAPSULES_EVERY_SECONDS = 3_600.0
 FILING_EVERY_SECONDS = 5.0
+FEATURES_EVERY_SECONDS = 1.0
 MAP_EVERY_SECONDS = 60.0
 SHADOW_EVERY_SECONDS = 2.0
 MONITORING_LOOKED_AT_EVERY_SECONDS = 300.0
@@ -88,6 +90,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
         Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
+        Job("features", prepare_features, FEATURES_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("late answers", note_late_answers, OVERDUE_EVERY_SECONDS),
@@ -165,6 +168,11 @@ async def file_behaviour() -> bool:
         return bucket is not None and await compaction.compact(upkeep, bucket) > 0
 
 
+async def prepare_features() -> bool:
+    """Compute the features of people who consented since the last snapshot: a bank may ask within seconds."""
+    return await _clerk(catching_up.any_unprepared, catching_up.prepare, Purpose.CREDIT_ASSESSMENT)
+
+
 async def destroy_capsules() -> bool:
     """Destroy evidence whose time is over."""
     return await _clerk(capsules.any_due, capsules.destroy_due)
@@ -204,13 +212,17 @@ async def watch_now() -> Report:
         return await monitoring.keep(act, made)
 
 
-async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, int], Awaitable[int]]) -> bool:
+async def _clerk(
+    look: Callable[[Upkeep], Awaitable[bool]],
+    do: Callable[[Act, int], Awaitable[int]],
+    purpose: Purpose | None = None,
+) -> bool:
     """Do some of what waits, in one act, if anything does: an act must have something to record."""
     async with open_upkeep(CLERK) as upkeep:
         waiting = await look(upkeep)
     if not waiting:
         return False
-    async with open_act(CLERK, None) as act:
+    async with open_act(CLERK, purpose) as act:
         return await do(act, DONE_AT_ONCE) > 0
 
 

@@ -11,3 +11,6 @@ $$;
 create policy of_owner on consent_person to current_user using (true);
 revoke execute on function consent_people_of_operator from public;
 grant execute on function consent_people_of_operator to xinqiao_partner, xinqiao_platform;
+
+-- What was agreed to since a moment.
+create index on consent_grant (given_at) where state = 'active';

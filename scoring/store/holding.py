@@ -23,7 +23,7 @@ async def _copied(act: Act, own: OwnPermit, most: int) -> list[dict[str, Any]]:
     bucket = bucket_of(own.user)
     await locks.share(act, [bucket])
     waiting = await act.db.execute_query_dict(WAITING, [own.user, most])
-    filed = await asyncio.to_thread(shelf.read, bucket, user=str(own.user))
+    filed = await asyncio.to_thread(shelf.read, bucket, users=[str(own.user)])
     once = {bytes(row["digest"]): row for row in (*filed.iter_rows(named=True), *waiting)}
     return [_told(row) for row in sorted(once.values(), key=lambda row: (row["at"], bytes(row["digest"])))]
 

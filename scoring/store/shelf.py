@@ -43,15 +43,17 @@ def parts(bucket: int) -> list[Path]:
     return sorted((folder() / f"{bucket:02x}").glob("*.parquet"))
 
 
-def read(bucket: int, *, before: datetime | None = None, user: str | None = None) -> pl.DataFrame:
-    """The events of a bucket, each once: those before a moment, those of one person."""
+def read(
+    bucket: int, *, before: datetime | None = None, users: Collection[str] | None = None
+) -> pl.DataFrame:
+    """The events of a bucket, each once: those before a moment, those of some people."""
     if not (found := parts(bucket)):
         return pl.DataFrame(schema=SCHEMA)
     events = pl.scan_parquet(found)
     if before is not None:
         events = events.filter(pl.col("at") < before)
-    if user is not None:
-        events = events.filter(pl.col("user") == user)
+    if users is not None:
+        events = events.filter(pl.col("user").is_in(list(users)))
     return events.unique("digest").sort(ORDER).collect()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import UUID
 import polars as pl
 
 from compliance import ids
-from compliance.act import Act
+from compliance.act import Act, Upkeep
 from compliance.canonical import Json
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import UserId
@@ -30,6 +30,7 @@ NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(),
 ATTRIBUTES = "select user_id, attributes from scoring_feature where user_id = any($1::uuid[])"
 ROWS_AT_ONCE = 500_000
 """Events that one act takes, and the rest of the bucket that the last of them lies in."""
+FORGET_PREPARED = "delete from scoring_prepared where made_at < $1"
 Attributes = Mapping[str, str | int | bool | None]
 
 
@@ -88,8 +89,10 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
     row = await SnapshotRow.filter(id=snapshot).using_db(act.db).select_for_update().get()
     if row.buckets_done < BUCKETS:
         events, row.buckets_done = await _next_events(act, row.buckets_done, row.cutoff)
-        row.people += await _store(act, events, row)
-        row.finished_at = act.now if row.buckets_done == BUCKETS else None
+        row.people += await store(act, events, _people(events), row)
+        if row.buckets_done == BUCKETS:
+            row.finished_at = act.now
+            await act.db.execute_query(FORGET_PREPARED, [row.started_at])
         await row.save(using_db=act.db, update_fields=["people", "buckets_done", "finished_at"])
     return _progress(row)
 
@@ -109,8 +112,21 @@ async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.Data
     return pl.concat(found), bucket
 
 
-async def _store(act: Act, events: pl.DataFrame, row: SnapshotRow) -> int:
-    users = [UserId(UUID(user)) for user in events["user"].unique(maintain_order=True)]
+def _people(events: pl.DataFrame) -> list[UserId]:
+    return [UserId(UUID(user)) for user in events["user"].unique(maintain_order=True)]
+
+
+async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
+    """The snapshot that everybody's features are from."""
+    done = SnapshotRow.filter(finished_at__isnull=False).using_db(at.db)
+    return await done.order_by("-cutoff", "-started_at").first()
+
+
+async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
+    """Compute and keep the features of those of these people whose data somebody may use; how many.
+
+    `events` are theirs, all of them before the snapshot's cut-off. Records `population_permitted`, `features_stored`.
+    """
     permit = await permits.features_permit(act, users, row.cutoff)
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)

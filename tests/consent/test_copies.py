@@ -18,6 +18,7 @@ OF_NO_PART = {
     "api_authorization": "what a client's software sent; the consent that came of it is shown",
     "api_session": "the evidence of each consent says how one was signed in",
     "scoring_behaviour": "the events that wait, shown with those in files",
+    "scoring_prepared": "a note that the features, which are shown, were computed for a consent",
     "api_link": "likewise",
     "api_password": "likewise; a hash of it is shown to nobody",
 }

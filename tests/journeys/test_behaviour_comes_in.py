@@ -191,8 +191,8 @@ async def test_events_come_back_in_the_copy_and_go_with_their_person(
     assert await worker.finish_deletions()
     for part in (home / "behaviour").rglob("*"):
         assert part.suffix != ".tmp"
-    assert shelf.read(buckets.bucket_of(user), user=str(user)).height == 0
-    assert shelf.read(buckets.bucket_of(stays), user=str(stays)).height == 1
+    assert shelf.read(buckets.bucket_of(user), users=[str(user)]).height == 0
+    assert shelf.read(buckets.bucket_of(stays), users=[str(stays)]).height == 1
     late = told(await operator.call("POST", ROUTE, {"events": sent}), 200)
     assert [error["code"] for error in late["errors"]] == ["unknown_user"]
     assert late["duplicate"] == 1

@@ -31,7 +31,7 @@ class Killed(BaseException):
 
 
 def on_file(user: UserId) -> pl.DataFrame:
-    return shelf.read(buckets.bucket_of(user), user=str(user))
+    return shelf.read(buckets.bucket_of(user), users=[str(user)])
 
 
 async def waiting(owner) -> int:
@@ -334,6 +334,28 @@ async def test_a_snapshot_that_is_broken_off_goes_on_where_it_was(monkeypatch):
         again = await snapshot.begin(act, CUTOFF)
     assert (again.id, again.buckets_done) == (begun.id, first + 1)
     assert (await taken()).people == 3
+
+
+@pytest.mark.usefixtures("in_use")
+async def test_who_consents_after_a_snapshot_has_features_up_to_its_cutoff_and_once(owner):
+    [(reference, user)] = (await events.known()).items()
+    await events.received([lately(reference, n) for n in (1, 2, -1)])
+    assert not await worker.prepare_features()
+    await taken()
+    assert not await worker.prepare_features()
+    bank, shopping = await world.a_bank(), frozenset({Category.SHOPPING})
+    await world.said_yes(events.in_session(user), await world.asked(bank), shopping)
+    assert await worker.prepare_features()
+    row = await held(owner, user)
+    assert row["events"][sorted(small_models.REASONS).index(Category.SHOPPING)] == 4
+    assert row["data_cutoff"] == CUTOFF
+    assert not await worker.prepare_features()
+    other = await world.granted(events.in_session(user), await world.a_bank("beta"))
+    assert await worker.prepare_features()
+    await world.withdrawn(events.in_session(user), other.id)
+    assert not await worker.prepare_features()
+    await taken()
+    assert await owner.fetchval("select count(*) from scoring_prepared") == 0
 
 
 @pytest.mark.usefixtures("in_use")
