@@ -12,9 +12,9 @@ from compliance.canonical import Json, digest
 from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
-from consent import deletion, disputes, endings, permits
+from consent import deletion, endings, permits
 from consent.disputes import About
-from consent.permits import Permit, StaffPermit
+from consent.permits import Permit
 from scoring import budget, population, registry, release, set_changes
 from scoring.budget import Disclosure
 from scoring.population import Held
@@ -254,32 +254,6 @@ async def set_aside(act: Act, score: UUID) -> None:
     await row.save(using_db=act.db, update_fields=["set_aside_at"])
     told: dict[str, Json] = {"score": ids.public("scr", score)}
     act.record("score_set_aside", told, person=UserId(row.user_id), partner=PartnerId(row.partner))
-
-
-async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, text: str) -> None:
-    """Staff answer a dispute. Upheld: the score it names is set aside, or all answers that rest on the data it names.
-
-    Records `answer_set_aside` of incomes, limits and portraits.
-    """
-    row = await disputes.answer(act, looks, dispute, upheld=upheld, text=text)
-    if not upheld:
-        return
-    subject = disputes.subject_of(row)
-    rows = await act.db.execute_query_dict(
-        """select id from scoring_score where user_id = $1 and set_aside_at is null
-             and (id = $2 or $3 = any(used)) order by id""",
-        [row.user_id, subject.score, subject.category],
-    )
-    for found in rows:
-        await set_aside(act, found["id"])
-    others = await act.db.execute_query_dict(
-        """update scoring_answer set set_aside_at = $3
-           where user_id = $1 and set_aside_at is null and $2 = any(used) returning id, partner""",
-        [row.user_id, subject.category, act.now],
-    )
-    for other in others:
-        told: dict[str, Json] = {"answer": ids.public("ans", other["id"])}
-        act.record("answer_set_aside", told, person=UserId(row.user_id), partner=PartnerId(other["partner"]))
 
 
 async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:

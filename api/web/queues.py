@@ -10,7 +10,8 @@ from compliance import ids
 from compliance.vocabulary import PartnerId, StaffRole
 from consent import disputes, fact_search, permits
 from partners import directory
-from scoring import own_scores, reviews, scores
+from scoring import own_scores, reviews
+from scoring.answers import corrections
 
 ANSWERS_DISPUTES, REVIEWS = StaffRole.COMPLIANCE_OFFICER, StaffRole.RISK_OFFICER
 
@@ -71,7 +72,7 @@ async def answer_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Redi
         raise forms.Form.fault("answer", "missing", "uphold or reject")
     async with request_act(request) as act:
         looks = permits.staff_permit(act, form.text("reason"), about=await disputes.whose(act, dispute))
-        await scores.answer_dispute(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
+        await corrections.answer_dispute(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
     return page.go(request, "/compliance/disputes")
 
 

@@ -51,6 +51,7 @@ async def test_every_word_that_is_held_is_in_the_copy(planted, owner):
         "consent_pseudonym",  # a random id, no words
         "consent_use",  # numbers and days
         "consent_effect",  # states and times, until its recipient has answered
+        "scoring_disclosure",  # one of few words, numbers and times
         "scoring_preview",  # needs a consent to look at oneself: see test_previews
         "scoring_review",  # sealed: read below
         "scoring_shadow",  # numbers, where there is a challenger: see test_shadow

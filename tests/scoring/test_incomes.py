@@ -17,8 +17,8 @@ from compliance.act import open_act
 from compliance.vocabulary import Category, PartnerKind, Purpose
 from consent import disputes, permits
 from consent.permits import ConsentMissing, ConsentWithdrawn
-from scoring import registry, scores, training
-from scoring.answers import given, incomes
+from scoring import registry, training
+from scoring.answers import corrections, given, incomes
 from scoring.answers.income import IncomeModel
 from scoring.registry import NoModel, NotPromotable
 from scoring.release import NoLawfulChannel
@@ -156,7 +156,7 @@ async def test_what_rests_on_data_found_wrong_is_never_shown_again(bank, owner):
         dispute = await disputes.raise_category(act, permits.own_permit(act), Category.SHOPPING, "Not mine.")
     async with open_act(world.OFFICER, None) as act:
         looks = permits.staff_permit(act, "the person disputes it")
-        await scores.answer_dispute(act, looks, dispute.id, upheld=True, text="You are right.")
+        await corrections.answer_dispute(act, looks, dispute.id, upheld=True, text="You are right.")
     assert "answer_set_aside" in await world.kinds(owner, person=person.user)
     with pytest.raises(ScoreSetAside):
         async with open_act(bank, INCOME) as act:

@@ -7,12 +7,13 @@ from uuid import uuid4
 import pytest
 from support import world
 from support.lending import a_product
-from support.world import ALL, MANAGER, OFFICER, SCORING
+from support.world import ALL, MANAGER, OFFICER, SCORING, told
 
 from api.v1 import scores as wire
+from compliance import ids
 from compliance.act import open_act, open_upkeep
 from compliance.refusals import NotFound
-from compliance.vocabulary import AnswerForm, PartnerKind, Worker
+from compliance.vocabulary import AnswerForm, PartnerKind, StaffRole, Worker
 from consent.permits import ConsentWithdrawn
 from partners import prescreens
 from scoring import budget
@@ -175,6 +176,48 @@ async def test_no_channel_no_answer_though_one_is_kept(bank, owner):
     await owner.execute("update scoring_licence set removed_at = now()")
     with pytest.raises(NoLawfulChannel):
         await asked(bank, person, product)
+
+
+async def test_over_http(database, home):
+    async with world.opened(database, home) as here:
+        await world.put_model_in_use()
+        await world.open_channel()
+        software = await here.software()
+        (person,) = await world.persons(1)
+        product = ids.public("prd", await a_product(software.client.partner))
+        manager = await here.console(StaffRole.PARTNER_MANAGER)
+        officer = await here.console(StaffRole.COMPLIANCE_OFFICER)
+        body = {"product": product, "points": LOWEST_POINTS}
+        set_by_one = told(await manager.call("POST", "/v1/operator/cutoffs", body), 201)
+        approval = f"/v1/operator/cutoffs/{set_by_one['id']}/approval"
+        assert told(await manager.call("POST", approval), 409)["code"] == "same_person"
+        in_force = told(await officer.call("POST", approval), 200)
+        assert told(await officer.call("GET", "/v1/operator/cutoffs"), 200)["items"] == [in_force]
+        again = told(await manager.call("POST", "/v1/operator/cutoffs", body), 409)
+        assert again["code"] == "cutoff_changed_too_often"
+        nowhere = body | {"product": ids.public("prd", uuid4())}
+        told(await manager.call("POST", "/v1/operator/cutoffs", nowhere), 404)
+        told(await manager.call("POST", "/v1/operator/cutoffs", body | {"points": 951}), 422)
+        await world.granted(person, software.client, answer=THRESHOLD)
+        asking = {
+            "user": await world.pseudonym_of(person, software.client),
+            "purpose": "credit_assessment",
+            "categories": sorted(ALL),
+            "answer": "threshold",
+        }
+        for wrong in (asking, asking | {"answer": "band", "product": product}):
+            refused = told(await software.call("POST", "/v1/scores", wrong), 422)
+            assert refused["errors"][0]["pointer"] == "/product"
+        made = told(await software.call("POST", "/v1/scores", asking | {"product": product}), 201)
+        assert (made["above"], made["product"]) == (True, product)
+        assert not made.keys() & {"points", "band", "probability", "confidence", "reasons"}
+        assert told(await software.call("GET", f"/v1/scores/{made['id']}"), 200) == made
+        assert told(await software.call("POST", "/v1/scores", asking | {"product": product}), 201) == made
+        full = asking | {"answer": "full"}
+        assert told(await software.call("POST", "/v1/scores", full), 403)["code"] == "answer_not_granted"
+        browser = await here.browser(person)
+        grant = told(await browser.call("GET", "/v1/me/grants"), 200)["items"][0]
+        assert "分数线" in (await browser.call("GET", f"/me/grants/{grant['id']}")).text
 
 
 # The budget
