@@ -14,7 +14,7 @@ from compliance.vocabulary import Categories, Category, UserId
 from consent import disputes
 from consent.permits import Permit, PopulationPermit
 from scoring.features import Matrix
-from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
+from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack
 
 BATCH = 1_000
 INSERT = """
@@ -85,7 +85,7 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
     if not rows or rows[0]["model"] != scorer.digest:
         raise InsufficientEvidence
     row = rows[0]
-    values = reduce(unpack(row["vector"]), scorer, permit.categories)
+    values = reduce(scorer.read(bytes(row["vector"])), scorer, permit.categories)
     evidence = evidence_of(scorer, row["events"], row["active_days"], permit.categories)
     return Held(values, evidence, row["snapshot"], row["data_cutoff"])
 
@@ -115,7 +115,7 @@ async def read_everybody(act: Act, permit: PopulationPermit, scorer: Scorer) -> 
     shared = np.array([[c in permit.masks[u] for c in scorer.categories] for u in users])
     return Everybody(
         users=users,
-        values=np.stack([unpack(r["vector"]) for r in rows]),
+        values=np.stack([scorer.read(bytes(r["vector"])) for r in rows]),
         events=_by_category(scorer, [r["events"] for r in rows]),
         active_days=_by_category(scorer, [r["active_days"] for r in rows]),
         shared=shared,
