@@ -20,7 +20,9 @@ from compliance.database import ground
 from compliance.log import LogKey, NoteRefused
 from compliance.verify import Report
 from compliance.vocabulary import Worker
-from scoring import scores
+from scoring import behaviour as behaviours
+from scoring import replaying, scores
+from scoring.replaying import Recomputed
 
 AUDITOR = Worker("auditor")
 WHOLE, DAMAGED = 0, 1
@@ -100,12 +102,17 @@ async def print_checkpoint(found: Standing) -> int:
     return 0 if rows else DAMAGED
 
 
-async def replay(found: Standing, score: str) -> int:
-    """Compute a score again; 0 if it is the same to the point."""
+async def replay(found: Standing, score: str, data: Path | None) -> int:
+    """Compute a score again, and its features from the behaviour in a folder; 0 if all is the same to the digit."""
+    behaviour = None
+    if data is not None:
+        behaviour = behaviours.read(data, found.settings.home / "quarantine" / data.name)
     async with (
         databases.opened(found.database, found.settings.home, found.settings.origin),
         open_act(AUDITOR, scores.PURPOSE) as act,
     ):
-        then, now = await scores.replay(act, ids.private("scr", score))
-    Console().print(f"{score}: {then} points then, {now} points now", highlight=False)
-    return WHOLE if then == now else DAMAGED
+        done = await replaying.replay(act, ids.private("scr", score), behaviour)
+    same = "the same" if done.same else "DIFFERENT"
+    told = f"{score}: {done.then} points then, {done.now} points now; the whole answer {same}; features {done.features}"
+    Console().print(told, highlight=False, soft_wrap=True)
+    return WHOLE if done.same and done.features is not Recomputed.DIFFERENT else DAMAGED

@@ -105,9 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_keys(commands)
     _add_deletions(commands)
-    replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
-    replay.add_argument("score")
-    replay.set_defaults(run=_replay)
+    _add_replay(commands)
 
     quote = commands.add_parser("quote", help="a loan's schedule and its annual rates")
     quote.add_argument("--principal", required=True, help="e.g. 6000.00")
@@ -124,6 +122,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     openapi.set_defaults(run=_openapi)
     return parser
+
+
+def _add_replay(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
+    replay.add_argument("score")
+    replay.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="the behaviour it came from: features are computed again too",
+    )
+    replay.set_defaults(run=_replay)
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -313,7 +323,9 @@ def _checkpoint(_: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from api import auditing  # noqa: PLC0415 - as above
 
-    return auditing.run(from_environment(), lambda found: auditing.replay(found, arguments.score))
+    return auditing.run(
+        from_environment(), lambda found: auditing.replay(found, arguments.score, arguments.data)
+    )
 
 
 def _add_client(arguments: argparse.Namespace) -> int:

@@ -127,11 +127,9 @@ async def by_reference(view: View, reference: str) -> UserId | None:
     return UserId(rows[0]["id"]) if rows else None
 
 
-async def reference_of(view: View, user: UserId) -> str:
+async def reference_of(at: Act | View, user: UserId) -> str:
     """The operator's reference of a person; raises `KeyErased` where it was deleted."""
-    rows = await view.db.execute_query_dict(
-        "select reference_sealed from consent_person where id = $1", [user]
-    )
+    rows = await at.db.execute_query_dict("select reference_sealed from consent_person where id = $1", [user])
     sealer = await ground().key_store.sealer(user)
     return sealer.open(bytes(rows[0]["reference_sealed"]), user.bytes).decode()
 

@@ -66,10 +66,13 @@ async def _review(_: Act, sealer: Sealer, row: dict[str, Any]) -> dict[str, Any]
 
 def _named(stored: str, digest: str) -> list[dict[str, object]]:
     """Each value with the name, category and unit of its feature; a missing one is null. Without the model, unnamed."""
-    values = [None if np.isnan(value) else float(value) for value in unpack(copies.unhex(stored))]
+    data = copies.unhex(stored)
+    values = [float(value) if np.isfinite(value) else None for value in unpack(data[: len(data) // 4 * 4])]
     try:
         inputs = registry.scorer(digest).manifest.inputs
-    except ModelAltered:  # a right does not wait for a model
+    except ModelAltered:
+        inputs = ()
+    if len(inputs) != len(values):  # a right does not wait for a model
         return [{"value": value} for value in values]
     return [
         {"feature": each.name, "category": each.category, "unit": each.unit, "value": value}

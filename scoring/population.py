@@ -16,7 +16,7 @@ from consent.permits import Permit, PopulationPermit
 from scoring import registry
 from scoring.features import Matrix
 from scoring.governance import places
-from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
+from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack
 
 BATCH = 1_000
 INSERT = """
@@ -90,9 +90,11 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
     if not rows:
         raise InsufficientEvidence
     row = rows[0]
-    vector, events, days = unpack(row["vector"]), row["events"], row["active_days"]
-    if row["model"] != scorer.digest:
-        found = places.find(registry.scorer(row["model"]).manifest, scorer.manifest)
+    events, days = row["events"], row["active_days"]
+    filled_by = scorer if row["model"] == scorer.digest else registry.scorer(row["model"])
+    vector = filled_by.read(bytes(row["vector"]))
+    if filled_by is not scorer:
+        found = places.find(filled_by.manifest, scorer.manifest)
         if found is None:
             raise InsufficientEvidence
         vector = vector[found.inputs]
@@ -127,7 +129,7 @@ async def read_everybody(act: Act, permit: PopulationPermit, scorer: Scorer) -> 
     shared = np.array([[c in permit.masks[u] for c in scorer.categories] for u in users])
     return Everybody(
         users=users,
-        values=np.stack([unpack(r["vector"]) for r in rows]),
+        values=np.stack([scorer.read(bytes(r["vector"])) for r in rows]),
         events=_by_category(scorer, [r["events"] for r in rows]),
         active_days=_by_category(scorer, [r["active_days"] for r in rows]),
         shared=shared,

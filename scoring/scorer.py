@@ -13,7 +13,7 @@ from compliance.refusals import Refusal
 from compliance.vocabulary import Categories, Category
 from scoring import explanation, manifest, policy, trees
 from scoring.explanation import Cause, Reason
-from scoring.manifest import Input, Line, Manifest
+from scoring.manifest import Input, Line, Manifest, ModelAltered
 from scoring.policy import Confidence, Minimum, Scale
 
 Values = NDArray[np.float32]
@@ -31,6 +31,12 @@ class InsufficientEvidence(Refusal):
 
     def __init__(self) -> None:
         super().__init__("the shared data do not carry an answer; this is not an adverse result")
+
+
+class FeaturesUnreadable(Refusal):
+    """What is stored of a person is not one value, or none, for each input of the model."""
+
+    status, code, title = 503, "features_unreadable", "The stored features cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def pack(values: Values) -> bytes:
 
 
 def unpack(stored: bytes) -> Values:
-    """Read a stored vector; its length is checked against the model when it is evaluated."""
+    """Read a stored vector; `Scorer.read` checks it against a model first."""
     return np.frombuffer(stored, "<f4").astype(np.float32, copy=False)
 
 
@@ -133,9 +139,21 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path) -> "Scorer":
-        """Load a stored model; `ModelAltered` when a byte of it differs from what its digest names."""
-        digest, stated = manifest.read(folder)
-        return cls(digest, stated, trees.read(manifest.file(folder, stated, manifest.TREES)))
+        """Load a stored model; `ModelAltered` when a byte of it differs from what its digest names, or it is no model."""
+        try:
+            digest, stated = manifest.read(folder)
+            return cls(digest, stated, trees.read(manifest.file(folder, stated, manifest.TREES)))
+        except (ValueError, LookupError, TypeError, AttributeError) as malformed:
+            raise ModelAltered(f"{folder.name} is not a model: {malformed}") from malformed
+
+    def read(self, stored: bytes) -> Values:
+        """Read a stored vector of this model's inputs; refuses `FeaturesUnreadable`."""
+        if len(stored) != len(self.manifest.inputs) * 4:
+            raise FeaturesUnreadable(f"{len(stored)} bytes are not {len(self.manifest.inputs)} values")
+        values = unpack(stored)
+        if np.isinf(values).any():
+            raise FeaturesUnreadable("a value is neither a number nor missing")
+        return values
 
     def raw(self, values: Values) -> tuple[float, NDArray[np.float64]]:
         """Raw log-odds of default and the exact Shapley value of each input, which add up with `trees.base`."""
@@ -152,6 +170,8 @@ class Scorer:
             raise ValueError(
                 f"{values.shape} is not one value for each of {len(self.manifest.inputs)} inputs"
             )
+        if np.isinf(values).any():
+            raise ValueError("a value is neither a number nor missing")
         known = filled(
             self.manifest.inputs,
             self.manifest.minimum,

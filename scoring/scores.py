@@ -20,8 +20,8 @@ from scoring.budget import Disclosure
 from scoring.population import Held
 from scoring.registry import InUse
 from scoring.release import Released
-from scoring.scorer import Evaluation, pack, unpack
-from scoring.tables import ModelRow, ScoreRow
+from scoring.scorer import Evaluation, pack
+from scoring.tables import ScoreRow
 
 VALID_FOR = timedelta(days=30)
 PURPOSE = Purpose.CREDIT_ASSESSMENT
@@ -180,6 +180,7 @@ async def _keep(
         events=[held.evidence.events.get(c, 0) for c in categories],
         active_days=[held.evidence.active_days.get(c, 0) for c in categories],
         snapshot=held.snapshot,
+        data_cutoff=held.data_cutoff,
         permit_digest=permitted.digest,
         code_version=CODE_VERSION,
         fact=fact.id,
@@ -274,19 +275,3 @@ async def still_releasable(act: Act, stored: Stored) -> None:
     """An old answer that holds a score is given again only while a channel is open for it."""
     if act.purpose is PURPOSE and stored.grant is not None:
         await release.refuse_unless_open(act, *await permits.bureau_of(act, stored.grant))
-
-
-async def replay(act: Act, score: UUID) -> tuple[int, int]:
-    """Compute an old score again from what was recorded; return (points then, points now)."""
-    row = await _found(act, score)
-    model = await ModelRow.filter(id=row.model).using_db(act.db).get()
-    scorer = registry.scorer(model.digest)
-    shared: Categories = frozenset(scorer.categories)
-    evidence = population.evidence_of(scorer, row.events, row.active_days, shared)
-    again = scorer.evaluate(unpack(row.vector), evidence, shared)
-    act.record(
-        "score_replayed",
-        {"score": ids.public("scr", row.id), "same": again.points == row.points},
-        person=UserId(row.user_id),
-    )
-    return row.points, again.points

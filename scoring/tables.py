@@ -51,6 +51,7 @@ class ScoreRow(Model):
     events = ArrayField("int")
     active_days = ArrayField("int")
     snapshot = fields.TextField()
+    data_cutoff = fields.DatetimeField(null=True)
     permit_digest = fields.TextField()
     code_version = fields.TextField()
     fact = fields.UUIDField()

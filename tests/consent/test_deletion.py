@@ -23,7 +23,7 @@ from compliance.vocabulary import Worker
 from consent import capsules, deletion, effects, grants, people, permits
 from consent.people import NewPerson
 from partners import outcomes
-from scoring import population, scores
+from scoring import population, replaying, scores
 
 CLERK = Worker("clerk")
 
@@ -133,7 +133,7 @@ async def test_a_score_of_somebody_deleted_is_told_as_erased(owner):
                 await scores.show(act, score.id)
     with pytest.raises(KeyErased):
         async with open_act(Worker("auditor"), None) as act:
-            await scores.replay(act, score.id)
+            await replaying.replay(act, score.id)
 
 
 @pytest.mark.usefixtures("here")

@@ -20,7 +20,7 @@ from compliance.canonical import digest
 from compliance.refusals import NotFound
 from compliance.vocabulary import AnswerForm, Category, Channel, PartnerKind
 from consent.permits import CategoryNotGranted, ConsentWithdrawn
-from scoring import scores
+from scoring import replaying, scores
 from scoring.release import NoLawfulChannel, Released
 from scoring.scorer import InsufficientEvidence
 from scoring.scores import Given
@@ -269,12 +269,13 @@ from compliance import database as databases
 from compliance.act import open_act
 from compliance.database import Database
 from compliance.vocabulary import Worker
-from scoring import scores
+from scoring import replaying, scores
 async def main():
     async with databases.opened({database!r}, Path({str(ground.home)!r}), {ground.origin!r}):
         for score in sys.argv[1:]:
             async with open_act(Worker("auditor"), scores.PURPOSE) as act:
-                print(*await scores.replay(act, UUID(score)))
+                done = await replaying.replay(act, UUID(score))
+                print(done.then, done.now, done.same)
 asyncio.run(main())
 """
     done = await asyncio.to_thread(
@@ -285,7 +286,7 @@ asyncio.run(main())
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    assert done.stdout.split("\n")[:-1] == [f"{row.points} {row.points}" for row in rows]
+    assert done.stdout.split("\n")[:-1] == [f"{row.points} {row.points} True" for row in rows]
 
 
 async def test_a_replay_notices_a_changed_vector(bank, owner):
@@ -295,5 +296,6 @@ async def test_a_replay_notices_a_changed_vector(bank, owner):
     values = np.frombuffer(bytes(row.vector), "<f4") * np.float32(-1)
     await owner.execute("update scoring_score set vector = $1", values.tobytes())
     async with open_act(world.STORY, SCORING) as act:
-        then, now = await scores.replay(act, row.id)
-    assert then == row.points != now
+        done = await replaying.replay(act, row.id)
+    assert done.then == row.points != done.now
+    assert not done.same
