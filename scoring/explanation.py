@@ -74,7 +74,7 @@ def cause(code: str) -> Cause:
 
 def is_actionable(cause: Cause) -> bool:
     """Whether a person can act on this behaviour, as the catalogue has it in this version."""
-    entry = _catalogue().get(cause.code, {})
+    entry = _catalogue(CATALOGUE).get(cause.code, {})
     return bool(entry.get("actionable")) and entry.get("version") == cause.version
 
 
@@ -90,7 +90,7 @@ def text(reason: Reason, language: Language) -> str:
 
 def texts(code: str, language: Language) -> Mapping[str, str]:
     """Both texts of a cause as the catalogue has it today, under `raises` and `lowers`."""
-    told: Mapping[str, str] = _catalogue()[code][language.value]
+    told: Mapping[str, str] = _catalogue(CATALOGUE)[cause(code).code][language.value]
     return told
 
 
