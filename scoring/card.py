@@ -14,6 +14,7 @@ from scoring import evaluation, scorer, trees
 from scoring.evaluation import Flags, Floats, Measure
 from scoring.features import Matrix
 from scoring.governance import drift, fairness, snapshot
+from scoring.governance.fairness import Labels
 from scoring.manifest import Input
 from scoring.measures import forbidden
 from scoring.scorer import Scorer, Values
@@ -57,12 +58,20 @@ class _Trial:
 
 
 def write(
-    model: Scorer, matrix: Matrix, defaulted: Flags, *, fit: Flags, validate: Flags, seed: int
+    model: Scorer,
+    matrix: Matrix,
+    defaulted: Flags,
+    *,
+    fit: Flags,
+    validate: Flags,
+    seed: int,
+    groups: Mapping[str, Labels],
 ) -> bytes:
     """Measure the model on rows it has not seen and write the card as canonical JSON.
 
     Every figure is a decimal string with its bootstrap 95 % interval, for all data together and for each
-    category alone: people with enough data of it, of whom we hide the rest.
+    category alone: people with enough data of it, of whom we hide the rest. `groups` are labels [row] by the name of
+    what they tell apart: no model reads them.
     """
     stated = model.manifest
     enough = scorer.filled(stated.inputs, stated.minimum, matrix.values, matrix.events, matrix.active_days)
@@ -70,7 +79,9 @@ def write(
     shown = scorer.hide(matrix.values[held], enough[held], model.category_of)
     trial = _Trial(model, matrix, defaulted, enough, held, shown, seed)
     together = np.ones(len(model.categories), np.bool_)
-    answered = _evaluated(trial, held, together).points != scorer.NO_ANSWER
+    points = _evaluated(trial, held, together).points
+    answered = points != scorer.NO_ANSWER
+    apart = {name: labels[held] for name, labels in groups.items()}
     return canonical.canonical(
         {
             "about": stated.about,
@@ -87,6 +98,7 @@ def write(
             "largest_feature": _largest_feature(trial),
             "against_direction": _against_direction(trial),
             "slices": {EVERYTHING: _slice(trial, held[carried[held]], together), **_alone(trial)},
+            "fairness": fairness.encode(fairness.ratios(points, stated.cutoffs, apart)),
             **snapshot.taken(model, matrix, defaulted, fit=fit, validate=validate),
         }
     )

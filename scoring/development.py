@@ -18,6 +18,7 @@ from scoring import boosting, features, synthetic, training
 from scoring.behaviour import Behaviour
 from scoring.boosting import Recipe
 from scoring.features import Feature, Matrix
+from scoring.governance import groups
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
 
@@ -86,6 +87,7 @@ def develop(
         keep_learning=keep_learning,
         recipe=recipe,
         invented=_invented(matrix.features),
+        groups=groups.of(behaviour, matrix.users, matrix.cutoffs),
         progress=progress,
     )
     return Developed(artifact, matrix, ~fit, how, int((~mature).sum()))

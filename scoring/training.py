@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import catboost
 import numpy as np
@@ -16,6 +17,7 @@ from scoring import boosting, calibration, card, deciles, example, lessons, mani
 from scoring.boosting import STANDARD, Recipe, Way
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
+from scoring.governance.fairness import Labels
 from scoring.lessons import Lesson, Rows
 from scoring.manifest import Manifest
 from scoring.policy import Scale
@@ -64,6 +66,7 @@ def train(
     about: Mapping[str, str],
     recipe: Recipe = STANDARD,
     invented: Matrix | None = None,
+    groups: Mapping[str, Labels] = MappingProxyType({}),
     progress: Progress | None = None,
     keep_learning: bool = False,
 ) -> Artifact:
@@ -72,7 +75,8 @@ def train(
     `defaulted`, `fit` and `validate` are [row]; a row in neither is left out and counted. Outcomes of
     `validate` are read by the card and by nothing else, unless the model is to `keep_learning`: then one is grown
     again from all rows in the same way, and the card is the first one's, as it says. `about` is recorded as it is.
-    `invented` people hold the same features; one of them is kept with the model as its example. Refuses `CannotTrain`.
+    `invented` people hold the same features; one of them is kept with the model as its example. `groups` (see
+    `card.write`) are compared on the card. Refuses `CannotTrain`.
     """
     lesson = lessons.prepare(matrix, defaulted)
     fitted, held = _rows(lesson, fit, validate)
@@ -81,7 +85,9 @@ def train(
     measured_on = "first_70_30" if keep_learning else "itself"
     told = {**about, **_made(matrix, way), "measured_on": measured_on}
     grown = _grow(lesson, fitted, way, scale, horizon_days, told)
-    measured = card.write(grown.model, matrix, defaulted, fit=fit, validate=validate, seed=seed)
+    measured = card.write(
+        grown.model, matrix, defaulted, fit=fit, validate=validate, seed=seed, groups=groups
+    )
     way.tell("card")
     if keep_learning:
         grown = _grow(lesson, np.sort(np.concatenate([fitted, held])), way, scale, horizon_days, told)
