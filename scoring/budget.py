@@ -60,6 +60,9 @@ with spent as (
 )
 select told or exists (select 1 from added) as allowed from spent
 """
+TOLD = """
+select 1 from scoring_disclosure where user_id = $1 and institution = $2 and basis = $3 and told_at > $4
+"""
 MAY_BE_LISTED = """(
     select coalesce(bool_or(d.basis = {basis}), false) or coalesce(sum(d.bits), 0) + {bits} <= {bits_max}
     from scoring_disclosure d
@@ -86,6 +89,9 @@ async def spend(act: Act, permitted: Permit, disclosure: Disclosure, *about: str
     recipient's, whoever relays and under whichever grant; the form that this grant agreed to says how large it is.
     """
     basis = _named([disclosure, *about, *sorted(permitted.categories)])
+    said = [permitted.user, permitted.recipient, basis, act.now - PERIOD]
+    if await act.db.execute_query_dict(TOLD, said):
+        return
     who = f"{permitted.user}{permitted.recipient}"
     await act.db.execute_query_dict("select pg_advisory_xact_lock($1, hashtext($2))", [LEARNERS, who])
     rows = await act.db.execute_query_dict(

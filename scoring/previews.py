@@ -111,7 +111,7 @@ async def work_out(act: Act, wanted: Categories) -> Released[tuple[Line, ...]]:
     """
     user = _oneself(act)
     permitted = await permits.permit(act, user, PURPOSE, wanted)
-    await set_changes.refuse_third_set(act, user, PURPOSE, OPERATOR)
+    await set_changes.refuse_third_set(act, permitted)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
