@@ -10,7 +10,7 @@ SHELL := /bin/bash
 # A process per core, each with a database server of its own; the tests of a file stay together.
 TESTS = $(PY) -m pytest -q -n auto --dist loadfile
 
-.PHONY: help setup demo test check bench fuzz simulate clean lock openapi browser
+.PHONY: help setup demo test check bench validate fuzz simulate clean lock openapi browser
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -49,6 +49,9 @@ check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray ##
 
 bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
 	$(PY) -m benchmarks --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
+
+validate: $(VENV)/.run ## Whether the score is honest: gates with n and intervals (ONLY=name, SIZE=small|full)
+	$(PY) -m benchmarks.validation --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(VENV)/.run $(VENV)/.test ## Send the authorization server what is almost right (REQUESTS=50000)
 	FUZZ_REQUESTS=$(or $(REQUESTS),50000) $(PY) -m pytest -q --show-capture=no tests/api/test_oauth_fuzz.py $(ARGS)

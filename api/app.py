@@ -8,15 +8,22 @@ from api.oauth import endpoints
 from api.settings import Settings
 from api.v1 import (
     applications,
+    behaviour,
     clients,
+    cutoffs,
     deletions,
+    features,
     grants,
     health,
+    incomes,
+    limits,
     log,
     me,
     outcomes,
+    own_answers,
     own_clients,
     own_scores,
+    portraits,
     prescreens,
     products,
     referrals,
@@ -31,6 +38,7 @@ from api.web import (
     deletion,
     extend,
     loans,
+    models,
     own_data,
     own_grants,
     problem_pages,
@@ -41,6 +49,7 @@ from api.web import (
     start,
     static_files,
 )
+from api.web import features as feature_pages
 from api.web import me as me_pages
 from api.web import own_scores as own_scores_pages
 from api.web import rights as rights_pages
@@ -50,6 +59,9 @@ NOUNS = {
     "Consent": grants,
     "Withdrawals": withdrawals,
     "Scores": scores,
+    "Incomes": incomes,
+    "Limits": limits,
+    "Portraits": portraits,
     "Products": products,
     "Lists": prescreens,
     "Referrals": referrals,
@@ -58,10 +70,14 @@ NOUNS = {
     "My deletion": deletions,
     "My rights": rights,
     "My scores": own_scores,
+    "My answers": own_answers,
     "My applications": applications,
+    "Features": features,
     "Log": log,
     "Access": endpoints,
+    "Behaviour": behaviour,
     "Clients": clients,
+    "Cut-offs": cutoffs,
     "Own clients": own_clients,
     "Service": health,
 }
@@ -83,7 +99,9 @@ PAGES = (
     deletion,
     console,
     queues,
+    models,
     problem_pages,
+    feature_pages,
 )
 ROUTES: list[ControllerRouterHandler] = [
     *(Router("/", route_handlers=noun.routes, tags=[title]) for title, noun in NOUNS.items()),

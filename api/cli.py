@@ -5,10 +5,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from api import models_cli
 from api.settings import Settings, SettingUnusable, from_environment
 from compliance import postgres
 from compliance.custodians import CustodiansUnusable
@@ -79,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     commands.add_parser("worker", help="run the worker alone").set_defaults(run=_work)
-
     provider = commands.add_parser(
         "provider", help="sign fictional people in by name and password (OpenID Connect), for development"
     )
@@ -103,19 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_operating(commands)
 
-    keys = commands.add_parser("keys", help="the keys of the installation").add_subparsers(
-        required=True, metavar="command"
-    )
-    rotate = keys.add_parser("rotate", help="let the next signing key sign, and retire the current one")
-    rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
-    rotate.set_defaults(run=_rotate_keys)
-
-    custodians = keys.add_parser("custodians", help="appoint the two custodians of evidence capsules")
-    custodians.add_argument("jwks", type=Path, metavar="FILE", help="their two public keys, as a JWK set")
-    custodians.set_defaults(run=_appoint_custodians)
-
+    _add_keys(commands)
     _add_deletions(commands)
-
     replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
     replay.add_argument("score")
     replay.set_defaults(run=_replay)
@@ -138,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """What the operator does: clients, sign-ins, scores of everybody at once."""
+    """What the operator does: models, behaviour, clients, sign-ins, scores of everybody at once."""
+    models_cli.add(commands)
+    _add_behaviour(commands)
     clients = commands.add_parser("clients", help="the software of partners").add_subparsers(
         required=True, metavar="command"
     )
@@ -166,6 +157,20 @@ def _add_operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     add.add_argument("--reference", help="the operator's reference of somebody who exists already")
     add.set_defaults(run=_add_development_sign_in)
     _add_population(commands)
+
+
+def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What keeps the keys of the installation."""
+    keys = commands.add_parser("keys", help="the keys of the installation").add_subparsers(
+        required=True, metavar="command"
+    )
+    rotate = keys.add_parser("rotate", help="let the next signing key sign, and retire the current one")
+    rotate.add_argument("--now", action="store_true", help="also within ten minutes of the last rotation")
+    rotate.set_defaults(run=_rotate_keys)
+
+    custodians = keys.add_parser("custodians", help="appoint the two custodians of evidence capsules")
+    custodians.add_argument("jwks", type=Path, metavar="FILE", help="their two public keys, as a JWK set")
+    custodians.set_defaults(run=_appoint_custodians)
 
 
 def _add_deletions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -201,6 +206,28 @@ def _add_population(commands: "argparse._SubParsersAction[argparse.ArgumentParse
         help="on a Ray cluster that shares XINQIAO_HOME; without its address on one of this machine's own",
     )
     score.set_defaults(run=_score_population)
+
+
+def _add_behaviour(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What people did: brought in, and made into features."""
+    behaviour = commands.add_parser("behaviour", help="what people did").add_subparsers(
+        required=True, metavar="command"
+    )
+    load = behaviour.add_parser("load", help="bring events from files (Parquet, CSV, JSON lines)")
+    load.add_argument("source", help="a file, a folder, or an address that fsspec knows")
+    load.set_defaults(run=_load_behaviour)
+    snapshot = behaviour.add_parser("snapshot", help="compute everybody's features up to a moment")
+    snapshot.add_argument(
+        "--cutoff", type=_moment, required=True, metavar="TIME", help="RFC 3339, with its zone"
+    )
+    snapshot.set_defaults(run=_take_snapshot)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("a time with its zone, like 2026-11-01T00:00:00Z")
+    return moment
 
 
 def _port(text: str) -> int:
@@ -341,6 +368,18 @@ def _rewrite(_: argparse.Namespace) -> int:
     from api import auditing, operating  # noqa: PLC0415 - as above
 
     return auditing.run(from_environment(), operating.rewrite)
+
+
+def _load_behaviour(arguments: argparse.Namespace) -> int:
+    from api import auditing, loading  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: loading.load(found, arguments.source))
+
+
+def _take_snapshot(arguments: argparse.Namespace) -> int:
+    from api import auditing, loading  # noqa: PLC0415 - as above
+
+    return auditing.run(from_environment(), lambda found: loading.take_snapshot(found, arguments.cutoff))
 
 
 def _hand_over_capsule(arguments: argparse.Namespace) -> int:

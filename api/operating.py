@@ -17,7 +17,7 @@ from api.settings import SettingUnusable
 from api.web import onward
 from compliance import database as databases
 from compliance import ids, keys, remains
-from compliance.act import Act, open_act
+from compliance.act import Act, Upkeep, open_act
 from compliance.database import ground
 from compliance.refusals import Fault, NotFound, Unacceptable
 from compliance.vocabulary import PartnerId, PartnerKind, UserId, Worker
@@ -109,12 +109,22 @@ def _unreadable(why: str) -> Unacceptable:
 
 async def _partner(act: Act, named: str, *, may_be_fictional: bool) -> PartnerId:
     """The partner of a code or an id; who names none is told which there are, or gets a fictional bank."""
-    rows = await act.db.execute_query_dict("select id, code from partners_partner order by code")
+    if named == directory.OPERATOR_CODE:
+        return await directory.operator(act)
+    try:
+        return await partner_named(act, named)
+    except Unacceptable:
+        if not may_be_fictional or not PARTNER_CODE.fullmatch(named):
+            raise
+    return PartnerId((await directory.admit(act, _fictional_bank(named, act.now.date()))).id)
+
+
+async def partner_named(at: Act | Upkeep, named: str) -> PartnerId:
+    """The partner of a code or an id; who names none is told which there are."""
+    rows = await at.db.execute_query_dict("select id, code from partners_partner order by code")
     for row in rows:
         if named in (row["code"], ids.public("ptn", row["id"])):
             return PartnerId(row["id"])
-    if may_be_fictional and PARTNER_CODE.fullmatch(named):
-        return PartnerId((await directory.admit(act, _fictional_bank(named, act.now.date()))).id)
     codes = ", ".join(row["code"] for row in rows[:PARTNERS_NAMED_MAX]) or "none"
     raise Unacceptable(f"there is no partner {named!r}; there are: {codes}")
 

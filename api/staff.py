@@ -1,7 +1,8 @@
 """Staff: the operator's and the regulator's people, and what each may do."""
 
 from compliance import ids
-from compliance.act import Act
+from compliance.act import Act, Upkeep
+from compliance.refusals import NotFound
 from compliance.vocabulary import Staff, StaffId, StaffRole
 
 
@@ -15,3 +16,11 @@ async def admit(act: Act, name: str, role: StaffRole) -> Staff:
     staff = Staff(StaffId(rows[0]["id"]), StaffRole(rows[0]["role"]))
     act.record("staff_admitted", {"staff": ids.public("stf", staff.staff), "role": staff.role})
     return staff
+
+
+async def named(upkeep: Upkeep, name: str) -> Staff:
+    """The member of staff of a name; `NotFound` where there is none."""
+    rows = await upkeep.db.execute_query_dict("select id, role from api_staff where name = $1", [name])
+    if not rows:
+        raise NotFound(f"no member of staff is called {name!r}: xinqiao staff add")
+    return Staff(StaffId(rows[0]["id"]), StaffRole(rows[0]["role"]))

@@ -19,11 +19,19 @@ from consent import capsules, deletion, disputes, effects, grants
 from partners import (
     delivery,
     endings,  # noqa: F401 - declares what stops when a grant expires
+    monitoring,
     prescreens,
 )
 from partners.connectors import registry as connectors
-from scoring import previews, reviews
+from partners.monitoring import Report
+from scoring import budget, previews, reviews
+from scoring.monitoring import shadow
 from scoring.runs import keeping
+from scoring.store import (
+    catching_up,
+    compaction,
+    holding,  # noqa: F401 - declares that a deletion reaches the files
+)
 
 IDLE_SECONDS = 0.1
 REST_AFTER_ERROR_SECONDS = 2.0
@@ -32,10 +40,16 @@ EXPIRY_EVERY_SECONDS = 5.0
 OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
 CAPSULES_EVERY_SECONDS = 3_600.0
+FILING_EVERY_SECONDS = 5.0
+FEATURES_EVERY_SECONDS = 1.0
 MAP_EVERY_SECONDS = 60.0
+SHADOW_EVERY_SECONDS = 2.0
+MONITORING_LOOKED_AT_EVERY_SECONDS = 300.0
 DELIVERIES_AT_ONCE = 10
 DONE_AT_ONCE = 100
-LIST_MAKER, COURIER, CLERK = Worker("list_maker"), Worker("courier"), Worker("clerk")
+LIST_MAKER, COURIER, CLERK, FILER, WATCHMAN = (
+    Worker(name) for name in ("list_maker", "courier", "clerk", "filer", "watchman")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +89,13 @@ def jobs(settings: Settings) -> list[Job]:
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
+        Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
+        Job("features", prepare_features, FEATURES_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
         Job("late answers", note_late_answers, OVERDUE_EVERY_SECONDS),
+        Job("shadow", follow_in_shadow, SHADOW_EVERY_SECONDS),
+        Job("monitoring", watch_daily, MONITORING_LOOKED_AT_EVERY_SECONDS),
         Job("purge", purge, PURGE_EVERY_SECONDS),
     ]
 
@@ -143,6 +161,18 @@ async def finish_deletions() -> bool:
     return await _clerk(deletion.any_unfinished, deletion.finish)
 
 
+async def file_behaviour() -> bool:
+    """Move the events of one bucket that wait into its files."""
+    async with open_upkeep(FILER) as upkeep:
+        bucket = await compaction.due(upkeep)
+        return bucket is not None and await compaction.compact(upkeep, bucket) > 0
+
+
+async def prepare_features() -> bool:
+    """Compute the features of people who consented since the last snapshot: a bank may ask within seconds."""
+    return await _clerk(catching_up.any_unprepared, catching_up.prepare, Purpose.CREDIT_ASSESSMENT)
+
+
 async def destroy_capsules() -> bool:
     """Destroy evidence whose time is over."""
     return await _clerk(capsules.any_due, capsules.destroy_due)
@@ -159,18 +189,45 @@ async def note_late_answers() -> bool:
     return any(late)
 
 
-async def _clerk(look: Callable[[Upkeep], Awaitable[bool]], do: Callable[[Act, int], Awaitable[int]]) -> bool:
+async def follow_in_shadow() -> bool:
+    """Let the challenger answer what the model in use answered."""
+    return await _clerk(shadow.any_waiting, shadow.follow)
+
+
+async def watch_daily() -> bool:
+    """Once a day: the figures of the model in use, and an alert for each that changed its state."""
+    async with open_upkeep(WATCHMAN) as upkeep:
+        due = await monitoring.is_due(upkeep)
+    if due:
+        await watch_now()
+    return False
+
+
+async def watch_now() -> Report:
+    """Read, work the figures out beside the other jobs, and keep them."""
+    async with open_act(WATCHMAN, None) as act:
+        seen = await monitoring.gather(act)
+    made = await asyncio.to_thread(monitoring.report, seen)
+    async with open_act(WATCHMAN, None) as act:
+        return await monitoring.keep(act, made)
+
+
+async def _clerk(
+    look: Callable[[Upkeep], Awaitable[bool]],
+    do: Callable[[Act, int], Awaitable[int]],
+    purpose: Purpose | None = None,
+) -> bool:
     """Do some of what waits, in one act, if anything does: an act must have something to record."""
     async with open_upkeep(CLERK) as upkeep:
         waiting = await look(upkeep)
     if not waiting:
         return False
-    async with open_act(CLERK, None) as act:
+    async with open_act(CLERK, purpose) as act:
         return await do(act, DONE_AT_ONCE) > 0
 
 
 async def purge() -> bool:
-    """Forget spent proofs, requests nobody answered, old answers, links, sessions, previews and population runs that are over; never a fact."""
+    """Forget what is over: proofs, requests, old answers, links, sessions, previews, disclosures, population runs; never a fact."""
     await single_use.forget()
     await authorizations.forget()
     async with open_upkeep() as upkeep:
@@ -181,5 +238,6 @@ async def purge() -> bool:
         await upkeep.db.execute_query("delete from api_session where expires_at < $1", [upkeep.now])
     async with open_upkeep(CLERK) as upkeep:
         await previews.forget_old(upkeep)
+        await budget.forget_old(upkeep)
     keeping.clear(keeping.folder(), upkeep.now)
     return False

@@ -19,6 +19,7 @@ NAMES = (
     "withdrawal_to_denial",
     "own_pages",
     "person_map",
+    "behaviour_store",
 )
 LATEST = Path(__file__).with_name("latest.jsonl")
 

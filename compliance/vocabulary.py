@@ -69,10 +69,17 @@ OFFERED: Categories = frozenset(
 
 
 class AnswerForm(StrEnum):
-    """How much of an evaluation its recipient is told; the person agrees to one."""
+    """How much of an evaluation its recipient is told, most first; the person agrees to one, and to all that tell less."""
 
     FULL = "full"
     BAND = "band"
+    THRESHOLD = "threshold"
+    """Only whether the points reach the cut-off of one product."""
+
+    def allows(self, asked: "AnswerForm") -> bool:
+        """Whether who agreed to this form agreed to the one that is asked for."""
+        order = list(AnswerForm)
+        return order.index(asked) >= order.index(self)
 
 
 class PartnerKind(StrEnum):
@@ -82,6 +89,7 @@ class PartnerKind(StrEnum):
     CONSUMER_FINANCE = "consumer_finance"
     MICROLENDER = "microlender"
     CREDIT_BUREAU = "credit_bureau"
+    OPERATOR = "operator"  # no partner: the operator itself, so that its own software can be its client
 
 
 class Channel(StrEnum):

@@ -27,6 +27,7 @@ ROWS_MAX = 100_000
 """Of one table. Nobody has as many; who had would be answered by hand."""
 Row = dict[str, Any]
 Opening = Callable[[Act, Sealer, Row], Awaitable[Row]]
+Reading = Callable[[Act, OwnPermit, int], Awaitable[list[Row]]]
 HIDDEN = frozenset(
     {
         "user_id",
@@ -62,6 +63,7 @@ STAFF = ("principal", "answered_by")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run: such a cell begins with an apostrophe."""
 _opened: dict[str, Opening] = {}
+_added: dict[str, Reading] = {}
 
 
 class CopyTooLarge(Refusal):
@@ -98,7 +100,8 @@ class Copy:
 
 def parts() -> list[str]:
     """What a copy has in it."""
-    return [holding.part for holding in reversed(holdings.declared()) if holding.part]
+    tables = [holding.part for holding in reversed(holdings.declared()) if holding.part]
+    return tables + [files.part for files in holdings.filed()]
 
 
 def opens(table: str) -> Callable[[Opening], Opening]:
@@ -111,20 +114,30 @@ def opens(table: str) -> Callable[[Opening], Opening]:
     return declare
 
 
+def adds(files: str) -> Callable[[Reading], Reading]:
+    """Declare how a person's rows are read from files (`holdings.files`): at most so many, ready to be shown."""
+
+    def declare(reading: Reading) -> Reading:
+        _added[files] = reading
+        return reading
+
+    return declare
+
+
 async def make(act: Act, own: OwnPermit) -> Copy:
     """Make the copy. Records `copy_made`, with how many rows of each part. Raises `CopyTooLarge`."""
     sealer = await ground().key_store.sealer(own.user)
     shown = [holding for holding in reversed(holdings.declared()) if holding.part]
     parts = {str(holding.part): await _rows(act, own, holding, sealer) for holding in shown}
+    for files in holdings.filed():
+        parts[files.part] = _bounded(await _added[files.name](act, own, ROWS_MAX + 1))
     counts: dict[str, Json] = {name: len(rows) for name, rows in parts.items()}
     act.record("copy_made", {"rows": counts}, person=own.user)
     return Copy(act.now, parts)
 
 
 async def _rows(act: Act, own: OwnPermit, holding: Holding, sealer: Sealer) -> list[Row]:
-    found = await act.db.execute_query_dict(holding.rows, [own.user, ROWS_MAX + 1])
-    if len(found) > ROWS_MAX:
-        raise CopyTooLarge("write to us: we give you the whole copy by hand")
+    found = _bounded(await act.db.execute_query_dict(holding.rows, [own.user, ROWS_MAX + 1]))
     opening = _opened.get(holding.table)
     rows = [json.loads(row["line"]) for row in found]
     told = []
@@ -133,6 +146,12 @@ async def _rows(act: Act, own: OwnPermit, holding: Holding, sealer: Sealer) -> l
             await asyncio.sleep(0)  # a long copy lets others have their turn
         told.append(_public(await opening(act, sealer, row) if opening else row, holding))
     return told
+
+
+def _bounded(rows: list[Row]) -> list[Row]:
+    if len(rows) > ROWS_MAX:
+        raise CopyTooLarge("write to us: we give you the whole copy by hand")
+    return rows
 
 
 def _public(row: Row, holding: Holding) -> Row:

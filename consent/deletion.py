@@ -129,11 +129,13 @@ async def any_unfinished(upkeep: Upkeep) -> bool:
 
 
 async def finish(act: Act, limit: int) -> int:
-    """Do what deletions leave to be done: the key, sign-ins, what recipients call somebody until they have answered.
+    """Do what deletions leave to be done: files, the key, sign-ins, what recipients call somebody until they have answered.
 
     Whatever a crash left undone is done here. Returns how many were finished. Records `deletions_finished`.
     """
     found = await act.db.execute_query_dict(FINISHING, [limit])
+    for files in holdings.filed():
+        await files.forget(act, [UserId(row["user_id"]) for row in found])
     for row in found:
         await destroy_key(UserId(row["user_id"]))
         await _forget(act, UserId(row["user_id"]), at_once=False)

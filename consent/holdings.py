@@ -1,10 +1,14 @@
 """What is held about a person, table by table: what their copy shows of it, what their deletion does with it, what may stay."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+
+from compliance.act import Act
+from compliance.vocabulary import UserId
 
 # ruff: noqa: S608 - every word of these statements is of this code base, none is input
 OWN = "user_id = $1"
+Forgetting = Callable[[Act, Sequence[UserId]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,39 @@ def empties(
 def keeps(table: str, stays: str, where: str = OWN, *, part: str | None, prefix: str | None = None) -> None:
     """Declare that a person's rows stay as they are, and why they may."""
     _declare(Holding(table, where, part, prefix, None, at_once=True, stays=stays))
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """Files that hold something about people, outside the database.
+
+    `part` is what they are called in a person's copy (`copies.adds` declares how it is read). `forget` writes them anew
+    without some people, when the deletion is finished; it may be called twice.
+    """
+
+    name: str
+    part: str
+    forget: Forgetting
+
+
+_filed: dict[str, Filed] = {}
+
+
+def files(name: str, *, part: str) -> Callable[[Forgetting], Forgetting]:
+    """Declare files that hold something about people, by what takes people out of them."""
+
+    def declare(forget: Forgetting) -> Forgetting:
+        if name in _filed:
+            raise RuntimeError(f"{name} is declared twice")
+        _filed[name] = Filed(name, part, forget)
+        return forget
+
+    return declare
+
+
+def filed() -> list[Filed]:
+    """Everything about people that lies in files."""
+    return list(_filed.values())
 
 
 def declared() -> list[Holding]:

@@ -106,6 +106,18 @@ async def known_as(at: Act | View, user: UserId) -> Pseudonym | None:
     return Pseudonym(rows[0]["id"]) if rows else None
 
 
+async def of_operator(act: Act, references: Iterable[str]) -> dict[str, UserId]:
+    """Who has these references of the operator's, as far as anybody has; nobody of them is deleted until the act ends.
+
+    Only the operator's own software and processes find anybody.
+    """
+    index = {ground().keyring.blind_index(reference): reference for reference in references}
+    rows = await act.db.execute_query_dict(
+        "select id, reference_index from consent_people_of_operator($1::bytea[])", [list(index)]
+    )
+    return {index[bytes(row["reference_index"])]: UserId(row["id"]) for row in rows}
+
+
 async def by_reference(view: View, reference: str) -> UserId | None:
     """Who has this reference of the operator's, if anybody has."""
     rows = await view.db.execute_query_dict(

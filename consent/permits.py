@@ -4,6 +4,7 @@ There are four kinds, each made by one function here: `permit` (a partner uses a
 looks at their own), `staff_permit` (staff look, with a stated reason) and `population_permit` (batch work).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -371,6 +372,40 @@ async def population_permit(
     act.record("population_permitted", {"people": len(grants), "digest": proof}, partner=recipient)
     born = {UserId(r["user_id"]): r["born_on"] for r in adults}
     return PopulationPermit(purpose, recipient, "grants", cutoff, grants, masks, born, proof)
+
+
+async def features_permit(act: Act, users: Sequence[UserId], cutoff: datetime) -> PopulationPermit:
+    """Whose features may be made ready, and from which kinds of data: whatever somebody may use of them at present.
+
+    Of known age, with a live grant to whomever for whatever answers about them; a mask is the union of what they all
+    allow, without what was found wrong. Each use has a permit of its own, which sees no more than its own grant.
+    """
+    rows = await act.db.execute_query_dict(
+        """select g.user_id, min(g.id::text)::uuid as id, p.born_on,
+                  array_agg(distinct c) filter (where d.user_id is null) as categories
+           from consent_grant g join consent_person p on p.id = g.user_id cross join unnest(g.categories) c
+           left join consent_dispute d on d.user_id = g.user_id and d.state = 'upheld' and d.about = 'category'
+                and d.corrected_at is null and d.category = c
+           where g.user_id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2 and g.purpose <> $3
+             and p.born_on is not null and p.erased_at is null
+           group by g.user_id, p.born_on order by g.user_id""",
+        [list(users), act.now, Purpose.MODEL_DEVELOPMENT],
+    )
+    today = act.now.astimezone(BUSINESS_ZONE).date()
+    adults = [r for r in rows if r["categories"] and is_adult(r["born_on"], today)]
+    masks = {UserId(r["user_id"]): frozenset(Category(c) for c in r["categories"]) for r in adults}
+    grants = {UserId(r["user_id"]): GrantId(r["id"]) for r in adults}
+    born = {UserId(r["user_id"]): r["born_on"] for r in adults}
+    proof = digest(
+        {
+            "features": True,
+            "cutoff": cutoff.isoformat(),
+            "masks": [[str(user), sorted(mask)] for user, mask in masks.items()],
+        }
+    )
+    act.record("population_permitted", {"people": len(masks), "digest": proof})
+    purpose = act.purpose or Purpose.CREDIT_ASSESSMENT
+    return PopulationPermit(purpose, OPERATOR, "grants", cutoff, grants, masks, born, proof)
 
 
 def research_permit(act: Act, name: str, cutoff: datetime) -> PopulationPermit:

@@ -7,12 +7,13 @@ from datetime import date
 from compliance import ids
 from compliance.act import Act, View
 from compliance.refusals import NotFound, Refusal
-from compliance.vocabulary import Language, PartnerId, PartnerKind
+from compliance.vocabulary import OPERATOR, Language, PartnerId, PartnerKind
 from consent.permits import BUSINESS_ZONE
 from partners.tables import PartnerRow
 from scoring import release
 
 PARTNERS_MAX = 1_000
+OPERATOR_CODE = "operator"
 LENDERS = frozenset({PartnerKind.BANK, PartnerKind.CONSUMER_FINANCE, PartnerKind.MICROLENDER})
 
 
@@ -72,6 +73,27 @@ async def admit(act: Act, institution: Institution) -> PartnerRow:
     return row
 
 
+async def operator(act: Act) -> PartnerId:
+    """The operator as the owner of its own clients; entered when it is first needed. Records `partner_admitted`."""
+    if not await PartnerRow.exists(id=OPERATOR, using_db=act.db):
+        await PartnerRow.create(
+            id=OPERATOR,
+            code=OPERATOR_CODE,
+            name_zh="平台运营方",
+            name_en="The operator",
+            kind=PartnerKind.OPERATOR,
+            licence="",
+            licence_from=act.now.date(),
+            licence_until=act.now.date(),
+            owned_hosts=[],
+            operator_stake=False,
+            made_at=act.now,
+            using_db=act.db,
+        )
+    act.record("partner_admitted", {"code": OPERATOR_CODE, "kind": PartnerKind.OPERATOR}, partner=OPERATOR)
+    return OPERATOR
+
+
 async def find(at: Act | View, partner: PartnerId) -> PartnerRow:
     """One partner, or 404."""
     row = await PartnerRow.filter(id=partner).using_db(at.db).first()
@@ -97,7 +119,11 @@ async def everybody(at: Act | View) -> dict[PartnerId, Mapping[Language, str]]:
 
 
 def _named(rows: list[PartnerRow]) -> dict[PartnerId, Mapping[Language, str]]:
-    return {PartnerId(row.id): {Language.ZH_CN: row.name_zh, Language.EN: row.name_en} for row in rows}
+    called: dict[PartnerId, Mapping[Language, str]] = {
+        PartnerId(row.id): {Language.ZH_CN: row.name_zh, Language.EN: row.name_en} for row in rows
+    }
+    called.pop(OPERATOR, None)  # the operator is called as its settings say
+    return called
 
 
 def is_licensed(row: PartnerRow, day: date) -> bool:

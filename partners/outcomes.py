@@ -10,7 +10,7 @@ from compliance.act import Act
 from compliance.canonical import Json
 from compliance.keys import KeyErased
 from compliance.refusals import Fault, Unacceptable
-from compliance.vocabulary import GrantId, UserId
+from compliance.vocabulary import GrantId, PartnerId, UserId
 from consent import deletion, endings
 from consent.permits import BUSINESS_ZONE
 from partners.tables import OutcomeRow, ReferralRow
@@ -44,18 +44,27 @@ class Outcome:
     defaulted: bool | None = None
 
 
-async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UUID | None) -> OutcomeRow:
+async def report(
+    act: Act,
+    outcome: Outcome,
+    *,
+    referral: UUID | None,
+    score: UUID | None,
+    lender: PartnerId | None = None,
+) -> OutcomeRow:
     """Keep a lender's report about one referral or one score of its own; a later report adds to it.
 
-    Records `outcome_reported`. Raises `NotFound` for what is not the caller's, `Unacceptable` for what cannot be.
+    The caller is the lender, or somebody of ours who was given its file. Records `outcome_reported`. Raises
+    `NotFound` for what is not the lender's, `Unacceptable` for what cannot be.
     """
-    user, grant = await _about(act, referral, score)
+    lender = lender or act.tenant
+    user, grant = await _about(act, referral, score, lender)
     await _refuse_erased(act, grant)
     act.concern(user, grant)
     _refuse_impossible(outcome, act.now.astimezone(BUSINESS_ZONE).date())
     row = await OutcomeRow.create(
         id=ids.ordered_id(),
-        partner=act.tenant,
+        partner=lender,
         referral=referral,
         score=score,
         user_id=user,
@@ -66,18 +75,29 @@ async def report(act: Act, outcome: Outcome, *, referral: UUID | None, score: UU
     )
     about = {"referral": ids.public("ref", referral)} if referral else {}
     about |= {"score": ids.public("scr", score)} if score else {}
-    act.record("outcome_reported", about | _write(outcome), person=user, grant=grant)
+    act.record("outcome_reported", about | _write(outcome), person=user, grant=grant, partner=lender)
     return row
 
 
-async def _about(act: Act, referral: UUID | None, score: UUID | None) -> tuple[UserId, GrantId]:
+async def is_reported(act: Act, outcome: Outcome, *, referral: UUID | None, score: UUID | None) -> bool:
+    """Whether the very same was reported before: a file that is loaded twice changes nothing."""
+    return (
+        await OutcomeRow.filter(referral=referral, score=score, report=_write(outcome))
+        .using_db(act.db)
+        .exists()
+    )
+
+
+async def _about(
+    act: Act, referral: UUID | None, score: UUID | None, lender: PartnerId
+) -> tuple[UserId, GrantId]:
     if (referral is None) == (score is None):
         fault = Fault("/referral", "one_of", "name either a referral or a score")
         raise Unacceptable("a report is about one thing", fault)
     if score:
-        return await scores.subject(act, score)
+        return await scores.subject(act, score, lender)
     row = await ReferralRow.filter(id=referral).using_db(act.db).first()
-    if row is None:
+    if row is None or row.partner != lender:
         raise await deletion.missing(act, referral)
     return UserId(row.user_id), GrantId(row.grant_id)
 

@@ -18,7 +18,7 @@ from consent.people import ADULT_YEARS
 from consent.permits import BUSINESS_ZONE, PopulationPermit
 from partners import list_criteria, loan_math, products
 from partners.tables import EntryRow, PrescreenRow
-from scoring import policy, population, registry, release
+from scoring import budget, policy, population, registry, release
 from scoring.scorer import NO_ANSWER
 
 CAP_MAX = 100_000
@@ -33,7 +33,7 @@ where g.id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2
   and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
 order by g.id
 """
-DELIVERABLE = """
+DELIVERABLE = f"""
 with lines as (
     select e.* from partners_entry e
     join consent_grant g on g.id = e.grant_id
@@ -44,6 +44,7 @@ with lines as (
       and p.born_on <= $5::date - make_interval(years => $6)
       and coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null
       and (g.calls_per_month is null or coalesce(u.calls, 0) < g.calls_per_month)
+      and {budget.may_be_listed("$7", "$2")}
     order by e.id limit $4 for share of g
 ), used as (
     insert into consent_use (grant_id, month, calls, last_used_at)
@@ -51,7 +52,7 @@ with lines as (
     on conflict (grant_id, month) do update set calls = consent_use.calls + 1, last_used_at = excluded.last_used_at
 )
 select * from lines order by id
-"""
+"""  # noqa: S608 - every word is of this code base
 RECALLED = """
 select r.entry, r.reason, (r.recalled_at at time zone $5)::date as recalled_on,
        r.transaction::text as transaction, r.seq
@@ -265,6 +266,8 @@ async def find(at: Act | View, prescreen: UUID) -> PrescreenRow:
 async def entries(act: Act, prescreen: UUID, *, after: UUID | None, limit: int) -> list[EntryRow]:
     """A page of a list, each line checked again now; each handed over is a fact and a use of its person's grant.
 
+    Who has no bit of the budget of information left towards this bank stays out of it.
+
     A list is released anew each time it is read: raises `ListNotReady`, `NoLawfulChannel`.
     """
     row = await find(act, prescreen)
@@ -275,10 +278,11 @@ async def entries(act: Act, prescreen: UUID, *, after: UUID | None, limit: int) 
     await act.db.execute_query_dict(
         "select pg_advisory_xact_lock($1, hashtext($2))", [READERS, str(act.tenant)]
     )
-    today = act.now.astimezone(BUSINESS_ZONE).date()
+    today, basis = act.now.astimezone(BUSINESS_ZONE).date(), budget.listed(str(prescreen))
     found = await act.db.execute_query_dict(
-        DELIVERABLE, [prescreen, act.now, after, min(limit, PAGE_MAX), today, ADULT_YEARS]
+        DELIVERABLE, [prescreen, act.now, after, min(limit, PAGE_MAX), today, ADULT_YEARS, basis]
     )
+    await budget.spend_on_list(act, act.tenant, [UserId(entry["user_id"]) for entry in found], basis)
     await act.tick()
     for entry in found:
         what: dict[str, Json] = {

@@ -13,7 +13,7 @@ from compliance import criteria, criteria_json, ids
 from compliance.act import Act, View
 from compliance.canonical import Json
 from compliance.criteria import Criteria
-from compliance.refusals import Fault, Unacceptable
+from compliance.refusals import Fault, NotFound, Unacceptable
 from compliance.vocabulary import Language, PartnerId, PartnerKind
 from consent.permits import BUSINESS_ZONE
 from partners import directory, loan_math, routing
@@ -109,6 +109,14 @@ async def _read_all(at: Act | View, query: QuerySet[ProductRow]) -> tuple[Produc
 
 def _today(at: Act | View) -> date:
     return at.now.astimezone(BUSINESS_ZONE).date()
+
+
+async def owner(at: Act | View, product: UUID) -> PartnerId:
+    """Whose product it is, or 404."""
+    row = await ProductRow.filter(id=product).using_db(at.db).first()
+    if row is None:
+        raise NotFound
+    return PartnerId(row.partner)
 
 
 async def titles(at: Act | View, products: set[UUID]) -> dict[UUID, Titles]:

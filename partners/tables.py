@@ -1,4 +1,4 @@
-"""The tables of partners: the directory, lists, applications, referrals, outcomes."""
+"""The tables of partners: the directory, lists, applications, referrals, outcomes, monitoring."""
 
 from typing import Any
 
@@ -172,6 +172,19 @@ class OutcomeRow(Model):
 
     class Meta:
         table = "partners_outcome"
+
+
+class MonitoringRow(Model):
+    """The figures of a day about the model in use."""
+
+    id = fields.UUIDField(primary_key=True)
+    made_at = fields.DatetimeField()
+    model = fields.TextField()
+    report: fields.Field[dict[str, Any]] = fields.JSONField()
+    alerts: fields.Field[dict[str, Any]] = fields.JSONField()
+
+    class Meta:
+        table = "partners_monitoring"
 
 
 holdings.keeps(

@@ -98,14 +98,32 @@ def read(folder: Path, quarantine: Path) -> Behaviour:
     )
 
 
+def events_of(path: Path) -> pl.DataFrame:
+    """The events of one file as they came, with `LINE` and `RECORD` beside them.
+
+    Raises:
+        BehaviourRefused: the file cannot be used as a whole.
+
+    """
+    return _raw("events", path, EVENTS)
+
+
+def checked_events(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part events into those that are right, with their `LINE`, and what is wrong with the others.
+
+    The faults are (line, column, reason), the first of each event; never a value.
+    """
+    values, reasons = _cells(raw, EVENTS)
+    bad = _faults(raw, reasons, [RECORD, *(c.name for c in EVENTS)])
+    good = values.join(bad.select(pl.col("line").alias(LINE)), on=LINE, how="anti", maintain_order="left")
+    return good.with_columns(pl.col("count").fill_null(1)), bad
+
+
 def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read one table as (good rows, what is wrong with the others)."""
     if path is None:
         return pl.DataFrame(schema={c.name: behaviour_cells.DTYPES[c.kind] for c in columns}), _no_faults()
-    raw = behaviour_files.rows(path, [c.name for c in columns])
-    _refuse_columns(path, raw, columns, optional=table != "profiles")
-    absent = [pl.lit(None, dtype=pl.String).alias(c.name) for c in columns if c.name not in raw.columns]
-    raw = raw.with_columns(absent)
+    raw = _raw(table, path, columns)
     values, reasons = _cells(raw, columns)
     unusable = _unusable(raw, reasons, columns) if table == "profiles" else []
     values = values.with_columns(pl.lit(None, dtype=values.schema[name]).alias(name) for name in unusable)
@@ -115,6 +133,14 @@ def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[
     good, further = _consistent(table, good)
     whole = pl.DataFrame([(0, name, "column_unusable") for name in unusable], schema=bad.schema, orient="row")
     return good.drop(LINE), pl.concat([whole, bad, further])
+
+
+def _raw(table: str, path: Path, columns: tuple[Column, ...]) -> pl.DataFrame:
+    """The cells of a file as they came, in all columns of the table."""
+    raw = behaviour_files.rows(path, [c.name for c in columns])
+    _refuse_columns(path, raw, columns, optional=table != "profiles")
+    absent = [pl.lit(None, dtype=pl.String).alias(c.name) for c in columns if c.name not in raw.columns]
+    return raw.with_columns(absent)
 
 
 def _cells(raw: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,6 +1,6 @@
 """The card of a model: what it was tried on, how well it did, and what stands against its promotion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ from compliance.vocabulary import Category
 from scoring import evaluation, scorer, trees
 from scoring.evaluation import Flags, Floats, Measure
 from scoring.features import Matrix
+from scoring.governance import drift, fairness, snapshot
+from scoring.manifest import Input
+from scoring.measures import forbidden
 from scoring.scorer import Scorer, Values
 
 Rows = NDArray[np.intp]
@@ -20,6 +23,10 @@ Rows = NDArray[np.intp]
 LEAST_DEFAULTS = 50
 CHANCE = 0.5
 OBSERVED_OVER_EXPECTED = (0.80, 1.25)
+SLOPE, INTERCEPT = (0.80, 1.25), (-0.25, 0.25)
+"""Red where the whole interval lies outside."""
+MOST_ECE = 0.05
+"""Beyond what chance alone makes of a perfect calibration."""
 MOST_SHARE_OF_ONE_FEATURE = 0.40
 MOST_ROWS_EXPLAINED = 2_000
 MOST_ROWS_BENT = 200
@@ -80,21 +87,48 @@ def write(
             "largest_feature": _largest_feature(trial),
             "against_direction": _against_direction(trial),
             "slices": {EVERYTHING: _slice(trial, held[carried[held]], together), **_alone(trial)},
+            **snapshot.taken(model, matrix, defaulted, fit=fit, validate=validate),
         }
     )
 
 
-def obstacles(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say why a model with this card may not be promoted: codes, none when nothing stands against it."""
+def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ...]:
+    """Say why a model with this card and these inputs may not be promoted: codes, none when nothing stands against it.
+
+    A figure that is not known stands against it, but for groups of people: a research set need not name any.
+    """
     tried = card["slices"][EVERYTHING]
-    low, high = OBSERVED_OVER_EXPECTED
     found = {
         "insufficient_evidence": tried["defaults"] < LEAST_DEFAULTS,
         "ranks_like_chance": not _number(tried["auc"]["low"]) > CHANCE,
-        "calibration_red": not low <= _number(tried["observed_over_expected"]["value"]) <= high,
+        "calibration_red": not _is_calibrated(tried),
+        "stability_red": not _number(card.get("points", {}).get("psi", UNKNOWN)) <= drift.RED,
+        "adverse_impact_red": fairness.is_red(card.get("fairness", {})),
         "one_feature_carries_too_much": float(card["largest_feature"]["share"]) > MOST_SHARE_OF_ONE_FEATURE,
+        "feature_forbidden": any(
+            forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
+        ),
     }
     return tuple(code for code, stands in found.items() if stands)
+
+
+def _is_calibrated(tried: Mapping[str, Any]) -> bool:
+    """Whether slope, level and error of the probabilities on the held-out rows are inside their envelopes."""
+    low, high = OBSERVED_OVER_EXPECTED
+    base, rows = _number(tried["base_rate"]), max(tried["rows"], 1)
+    # The mean error of ten groups of people whose probabilities are right: sqrt(2 / pi) standard deviations.
+    by_chance = float(np.sqrt(2 / np.pi * base * (1 - base) * evaluation.BINS / rows))
+    return (
+        low <= _number(tried["observed_over_expected"]["value"]) <= high
+        and _meets(tried["calibration_slope"], SLOPE)
+        and _meets(tried["calibration_intercept"], INTERCEPT)
+        and _number(tried["ece"]["value"]) <= MOST_ECE + by_chance
+    )
+
+
+def _meets(figure: Mapping[str, str], envelope: tuple[float, float]) -> bool:
+    """Whether the interval of a figure and the envelope have anything in common."""
+    return _number(figure["low"]) <= envelope[1] and _number(figure["high"]) >= envelope[0]
 
 
 def _alone(trial: _Trial) -> Mapping[str, Json]:

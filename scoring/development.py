@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from compliance.vocabulary import Categories
 from consent.permits import PopulationPermit
 from scoring import behaviour as behaviours
-from scoring import features, synthetic, training
+from scoring import boosting, features, synthetic, training
 from scoring.behaviour import Behaviour
+from scoring.boosting import Recipe
 from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
@@ -46,11 +47,14 @@ def develop(
     *,
     seed: int,
     threads: int,
+    name: str | None = None,
+    keep_learning: bool = False,
+    recipe: Recipe = boosting.STANDARD,
     progress: Progress | None = None,
 ) -> Developed:
     """Train on the earlier 70 % of applications in time, or by a hash of the user where there is only one time.
 
-    Each application is seen as of its `decided_at`. Rows whose outcome was not observed for long enough are left out
+    To `keep_learning` is to train once more on all of them when the held-out ones have been measured. Each application is seen as of its `decided_at`. Rows whose outcome was not observed for long enough are left out
     and counted; where `observed_until` is absent, `defaulted` is final.
     """
     if permit.basis != "research_set":
@@ -62,7 +66,7 @@ def develop(
     mature = _mature(labelled, horizon_days)
     asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
     matrix = features.compute(behaviour, asked, features.chosen(behaviour, categories))
-    fit, split = _split(labelled)
+    fit, how = split(labelled)
     artifact = training.train(
         matrix,
         labelled["defaulted"].to_numpy(),
@@ -72,11 +76,19 @@ def develop(
         threads=threads,
         scale=scale,
         horizon_days=horizon_days,
-        about={"set": behaviour.name, "split": split, "permit": permit.digest, "stamp": "research_set"},
+        about={
+            "set": behaviour.name,
+            "split": how,
+            "permit": permit.digest,
+            "stamp": "research_set",
+            **({"name": name} if name else {}),
+        },
+        keep_learning=keep_learning,
+        recipe=recipe,
         invented=_invented(matrix.features),
         progress=progress,
     )
-    return Developed(artifact, matrix, ~fit, split, int((~mature).sum()))
+    return Developed(artifact, matrix, ~fit, how, int((~mature).sum()))
 
 
 def _invented(wanted: Sequence[Feature]) -> Matrix:
@@ -105,7 +117,8 @@ def _mature(labelled: pl.DataFrame, horizon_days: int) -> NDArray[np.bool_]:
     return labelled.select((observed >= horizon_days).fill_null(value=True)).to_series().to_numpy()
 
 
-def _split(labelled: pl.DataFrame) -> tuple[NDArray[np.bool_], str]:
+def split(labelled: pl.DataFrame) -> tuple[NDArray[np.bool_], str]:
+    """Which rows [row], in the order of `decided_at`, are fitted on, and what that way of splitting is called."""
     moments: list[datetime] = labelled["decided_at"].to_list()
     if moments[0] == moments[-1]:
         hashed = [hashlib.sha256(user.encode()).digest()[0] / 256 for user in labelled["user"]]

@@ -2,7 +2,12 @@
 
 from compliance.act import Act
 from compliance.vocabulary import Purpose
+from consent import endings
 from consent.endings import Ended, on_grant_ended
+
+endings.keep(
+    "scoring_prepared", "a note that features were computed, without any; forgotten with the next snapshot"
+)
 
 
 @on_grant_ended("scoring_preview")

@@ -66,6 +66,13 @@ def ece(probability: Floats, bad: Flags) -> float:
     return error / len(order)
 
 
+def ece_envelope(probability: Floats, *, seed: int) -> float:
+    """What the ECE of a perfect model stays below in 95 of 100 worlds: outcomes drawn from these probabilities."""
+    random = np.random.default_rng(seed)
+    drawn = [ece(probability, random.random(len(probability)) < probability) for _ in range(DRAWS)]
+    return float(np.quantile(drawn, 0.95))
+
+
 def observed_over_expected(probability: Floats, bad: Flags) -> float:
     """Defaults that happened over defaults that were predicted; 1 is perfect."""
     return float(bad.sum() / probability.sum())

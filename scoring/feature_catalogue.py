@@ -1,8 +1,8 @@
 """The public catalogue of what may be measured of events; what a folder does not hold is not chosen."""
 
-from dataclasses import dataclass
-
 from compliance.vocabulary import Category
+from scoring.measures import elsewhere, rhythm
+from scoring.measures.definition import BILL, EARLY, HABIT, LENT, PACE, Definition
 
 APP, CREDIT = Category.APP_ACTIVITY, Category.CREDIT_HISTORY
 DEVICE, SHOPPING = Category.DEVICE_USAGE, Category.SHOPPING
@@ -30,26 +30,6 @@ STATED = {
 }
 """Reason codes of declared profile columns that we know by name."""
 
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One measure, for each of its windows (days); see `features.Feature` and `feature_terms`."""
-
-    name: str
-    category: Category
-    unit: str
-    windows: tuple[int, ...]
-    monotone: int
-    reason: str
-    expression: str
-    why: str = ""
-
-
-HABIT = "more of it is a habit, neither good nor bad"
-LENT = "larger and longer loans go to people whom lenders already trust"
-PACE = "borrowing again soon shows need as well as trust"
-BILL = "a large bill is spending power as well as burden"
-EARLY = "a loan may close early by repayment or by renewal"
 
 LATE, CLOSED = "loan_first_repaid_days_late", "loan_closed_after_days"
 
@@ -117,9 +97,9 @@ LOANS = (
         "CH-007",
         f"last({CLOSED}.value / loan.term_days)",
     ),
-    Definition("closed_after_mean", CREDIT, "days", (365,), 0, "CH-007", f"mean({CLOSED}.value)", EARLY),
-    Definition("closed_after_min", CREDIT, "days", (365,), 0, "CH-007", f"min({CLOSED}.value)", EARLY),
-    Definition("closed_after_last", CREDIT, "days", (365,), 0, "CH-007", f"last({CLOSED}.value)", EARLY),
+    Definition("closed_after_mean", CREDIT, "days", (365,), 0, "CH-006", f"mean({CLOSED}.value)", EARLY),
+    Definition("closed_after_min", CREDIT, "days", (365,), 0, "CH-006", f"min({CLOSED}.value)", EARLY),
+    Definition("closed_after_last", CREDIT, "days", (365,), 0, "CH-006", f"last({CLOSED}.value)", EARLY),
 )
 
 MONTHS, BALANCE, PAID = "repayment_status", "statement_balance", "payment"
@@ -244,14 +224,10 @@ ORDERS = (
     ),
 )
 
-DEFINITIONS = (*LOANS, *CARDS, *DEVICES, *APPS, *ORDERS)
+DEFINITIONS = (*LOANS, *CARDS, *DEVICES, *APPS, *ORDERS, *rhythm.DEFINITIONS, *elsewhere.DEFINITIONS)
 
-GENERAL = (
-    Definition("events", CREDIT, "count", (30, 90, 365), 0, "900", "count(*)"),
-    Definition("active_days", CREDIT, "days", (30, 90, 365), 0, "900", "active_days(*)"),
-    Definition("days_since", CREDIT, "days", (365,), 0, "900", "days_since_last(*)"),
-    Definition("gap_mean", CREDIT, "days", (365,), 0, "900", "mean_gap(*)"),
-    Definition("value_mean", CREDIT, "as stated", (90, 365), 0, "900", "mean(*.value)"),
-    Definition("value_max", CREDIT, "as stated", (365,), 0, "900", "max(*.value)"),
+ASKED = (
+    Definition("asked_amount", Category.DECLARED, "currency", (), 0, "DE-010", "asked(amount)", LENT),
+    Definition("asked_tenor_days", Category.DECLARED, "days", (), 0, "DE-011", "asked(tenor_days)", LENT),
 )
-"""For a category of which a folder holds only events that the catalogue does not know by name."""
+"""Terms of the loan that somebody asks for; they have no window."""

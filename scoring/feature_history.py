@@ -20,18 +20,18 @@ Statistics = Mapping[tuple[Category, int, Term], Column]
 def before(
     rows: pl.DataFrame, events: pl.DataFrame, timezone: str, categories: Sequence[Category]
 ) -> pl.DataFrame:
-    """Find the events of each row (row, user, cutoff) before its cut-off, with their age and local day.
+    """Find the events of each row (row, user, cutoff) before its cut-off, with their local time, age and day.
 
     Their order depends on nothing but themselves, so that the same events give the same bytes in any file.
     """
     age = (pl.col("cutoff") - pl.col("at")).dt.total_microseconds()
-    local_day = pl.col("at").dt.convert_time_zone(timezone).dt.date()
+    local = pl.col("at").dt.convert_time_zone(timezone)
     return (
         rows.lazy()
         .select("row", "user", "cutoff")
         .join(events.lazy().filter(pl.col("category").is_in(categories)), on="user")
         .filter(pl.col("at") < pl.col("cutoff"))
-        .with_columns(age.alias("age"), _days(age).alias("age_days"), local_day.alias("day"))
+        .with_columns(local, age.alias("age"), _days(age).alias("age_days"), local.dt.date().alias("day"))
         .drop("user", "cutoff")
         .sort("row", "at", "name", "value", "count", "attributes")
         .collect()
@@ -71,7 +71,7 @@ def statistics(
     for category, window, terms in wanted:
         for term in terms:
             if term.how in feature_terms.STATISTICS:
-                by_event.setdefault((category, term.event), set()).add((window, term))
+                by_event.setdefault((category, term.event), set()).add((term.within or window, term))
     columns: dict[tuple[Category, int, Term], Column] = {}
     for (category, event), pairs in by_event.items():
         events = _events(history, category, event, {term for _, term in pairs})
@@ -80,6 +80,14 @@ def statistics(
             for term, column in _aggregated(events, height, window, of_window):
                 columns[category, window, term] = column
     return columns
+
+
+def bring(events: pl.DataFrame, category: Category, term: Term) -> bool:
+    """Say whether any event brings along the text that a term tells apart; of other terms it is not asked."""
+    if term.how not in feature_terms.OF_KINDS or term.take in {*feature_terms.WORKED_OUT, "name"}:
+        return True
+    of_kind = events.lazy().filter(pl.col("category") == category, pl.col("name") == term.event)
+    return bool(of_kind.select(feature_terms.taken(term).is_not_null().any()).collect().item())
 
 
 def filled(column: Column, term: Term, empty: npt.NDArray[np.bool_]) -> Column:
@@ -99,9 +107,25 @@ def _events(history: pl.DataFrame, category: Category, event: str, terms: set[Te
         opened = of_category.filter(pl.col("name") == OPENING).select("row", loan, *attributes)
         opened = opened.unique(["row", "loan"], keep="first", maintain_order=True)
         events = events.with_columns(loan).join(opened, on=["row", "loan"], how="left", maintain_order="left")
-    takes = sorted({term.take for term in terms if term.take is not None})
-    taken = [feature_terms.taken(take).alias(feature_terms.column(take)) for take in takes]
-    return events.select("row", "age", "age_days", "day", "count", *taken)
+    takes = {feature_terms.column(term): term for term in terms if term.take is not None}
+    worked_out = [_worked_out(part) for part in sorted(feature_terms.WORKED_OUT) if _reads(part, terms)]
+    taken = [feature_terms.taken(term).alias(name) for name, term in sorted(takes.items())]
+    return events.with_columns(worked_out).select("row", "age", "age_days", "day", "count", *taken)
+
+
+def _reads(part: str, terms: set[Term]) -> bool:
+    return any(part in (term.take or "").split() for term in terms)
+
+
+def _worked_out(part: str) -> pl.Expr:
+    """Work out a part of each event, the events standing in the order of time within each row."""
+    if part == "hour":
+        return pl.col("at").dt.hour().alias(part)
+    if part == "weekday":
+        return pl.col("day").dt.weekday().alias(part)
+    since = pl.col("age").shift(1) - pl.col("age")
+    beside = pl.col("row") == pl.col("row").shift(1)
+    return _days(pl.when(beside).then(since)).fill_nan(None).alias(part)
 
 
 def _aggregated(
@@ -110,9 +134,13 @@ def _aggregated(
     found = (
         events.filter(pl.col("age") < window_days * DAY_MICROSECONDS)
         .group_by("row", maintain_order=True)
-        .agg(feature_terms.statistic(t).cast(pl.Float64).alias(str(i)) for i, t in enumerate(terms))
+        .agg(
+            feature_terms.statistic(term).cast(pl.Float64).fill_null(np.nan).alias(str(place))
+            for place, term in enumerate(terms)
+        )
     )
-    for i, term in enumerate(terms):
+    rows = found["row"].to_numpy()
+    for place, term in enumerate(terms):
         column = np.full(height, np.nan)
-        column[found["row"].to_numpy()] = found[str(i)].fill_null(np.nan).to_numpy()
+        column[rows] = found[str(place)].to_numpy()
         yield term, column

@@ -4,7 +4,13 @@ mean(loan_first_repaid_days_late.value)         a statistic of one kind of event
 share(loan_first_repaid_days_late.value > 0)    of those beyond a bound
 mean(loan_closed_after_days.value - loan.term_days)    loan.x: attribute x of the loan's opening
 sum(payment.value) / sum(statement_balance.value)      of two statistics
+count(order in 30 days) / count(order)          of a shorter window than the feature's own
+share(order.hour < 6)                           hour: of the local day; weekday: 1 (Monday) to 7
+deviation(order.gap)                            gap: days since the event of this kind before it
+concentration(page_view.hour)                   1 if all fall into one hour, 1/n if evenly into n
+distinct(page_view.page), distinct(*.name)      how many different texts, or names of events
 active_days(*)                                  of all events of the feature's category
+count("page view")                              a name that is not one word stands in quotes (JSON)
 profile(credit_limit)                           a profile column; a date counts the days since
 profile(employment_status) = "Permanent"        one value of it
 asked(amount)                                   a term of the loan asked for
@@ -14,31 +20,40 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
+EXPRESSIONS_KEPT = 4_096
 ANY = "*"
+WORKED_OUT = frozenset({"hour", "weekday", "gap"})
+"""What the engine works out of each event; an attribute of such a name is not read."""
 OPENING = "loan_opened"
 """The event whose attributes `loan.x` reads, found by the attribute `loan` of the same user."""
 
 TERM = re.compile(
-    r"(?P<how>[a-z_]+)\((?P<event>\*|\w+)"
+    r'(?P<how>[a-z_]+)\((?P<event>\*|\w+|"(?:[^"\\]|\\.)+")'
     r"(?:\.(?P<take>\w+(?: [-/] \w+(?:\.\w+)?)?))?"
-    r"(?: (?P<compare>>=|>|<) (?P<bound>-?\d+(?:\.\d+)?))?\)"
+    r"(?: (?P<compare>>=|>|<) (?P<bound>-?\d+(?:\.\d+)?))?"
+    r"(?: in (?P<within>[1-9]\d{0,2}) days)?\)"
 )
 TAKE = re.compile(r"(\w+)(?: ([-/]) (\w+(?:\.\w+)?))?")
 VALUE_OF = re.compile(r'profile\((\w+)\) = (".*")', re.DOTALL)
-BETWEEN = re.compile(r"(?<=\)) ([-/]) (?=[a-z_]+\()")
+BETWEEN = re.compile(r" ([-/]) ")
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One statistic; `take` is what of each event, `beyond` a comparison on it, e.g. (">", 0.0)."""
+    """One statistic.
+
+    `take` is what of each event, `beyond` a comparison on it, e.g. (">", 0.0), `within` a window of its own in days.
+    """
 
     how: str
     event: str
     take: str | None = None
     beyond: tuple[str, float] | None = None
+    within: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,7 @@ class Expression:
     equals: str | None = None
 
 
+@lru_cache(EXPRESSIONS_KEPT)
 def parse(text: str) -> Expression:
     """Read an expression.
 
@@ -59,28 +75,50 @@ def parse(text: str) -> Expression:
     """
     if match := VALUE_OF.fullmatch(text):
         return Expression((Term("profile", match[1]),), equals=json.loads(match[2]))
-    first, *rest = BETWEEN.split(text)
-    if not rest:
-        return Expression((_term(first),))
-    operator, second = rest
-    return Expression((_term(first), _term(second)), operator)
-
-
-def _term(text: str) -> Term:
-    match = TERM.fullmatch(text)
-    if match is None or match["how"] not in {*STATISTICS, "profile", "asked"}:
+    first = TERM.match(text)
+    if first is None:
         raise ValueError(f"not a term: {text!r}")
+    if first.end() == len(text):
+        return Expression((_term(first),))
+    between = BETWEEN.match(text, first.end())
+    second = TERM.fullmatch(text, between.end()) if between else None
+    if between is None or second is None:
+        raise ValueError(f"not a term: {text!r}")
+    return Expression((_term(first), _term(second)), between[1])
+
+
+def _term(match: re.Match[str]) -> Term:
+    if match["how"] not in {*STATISTICS, "profile", "asked"}:
+        raise ValueError(f"not a term: {match[0]!r}")
     beyond = (match["compare"], float(match["bound"])) if match["compare"] else None
-    return Term(match["how"], match["event"], match["take"], beyond)
+    within = int(match["within"]) if match["within"] else None
+    event = json.loads(match["event"]) if match["event"].startswith('"') else match["event"]
+    return Term(match["how"], event, match["take"], beyond, within)
 
 
-def column(take: str) -> str:
+def written(event: str) -> str:
+    """Write the name of an event as it stands in a term."""
+    return event if re.fullmatch(r"\w+", event) else json.dumps(event, ensure_ascii=False)
+
+
+def column(term: Term) -> str:
     """Name the column in which `taken` stands ready for `statistic`."""
-    return f"take {take}"
+    return f"{'kind' if term.how in OF_KINDS else 'take'} {term.take}"
 
 
-def taken(take: str) -> pl.Expr:
-    """Read what a term takes of each event, as a number; `loan.x` stands ready in a column of that name."""
+def taken(term: Term) -> pl.Expr:
+    """Read what a term takes of each event: a number, or where only likeness counts the text as it is.
+
+    What the engine works out of each event (`loan.x`, hour, weekday, gap) stands ready in a column of that name.
+    """
+    if term.how not in OF_KINDS:
+        return _number(term.take or "")
+    if term.take in {*WORKED_OUT, "name"}:
+        return pl.col(str(term.take))
+    return pl.col("attributes").str.json_path_match(f"$['{term.take}']")
+
+
+def _number(take: str) -> pl.Expr:
     match = TAKE.fullmatch(take)
     if match is None:
         raise ValueError(f"not a part of an event: {take!r}")
@@ -92,7 +130,7 @@ def taken(take: str) -> pl.Expr:
 
 
 def _operand(name: str) -> pl.Expr:
-    if name in {"value", "count"}:
+    if name in {"value", "count", *WORKED_OUT}:
         return pl.col(name).cast(pl.Float64)
     return pl.col(name) if "." in name else attribute(name)
 
@@ -114,7 +152,7 @@ def statistic(term: Term) -> pl.Expr:
     """
     rows = pl.lit(value=True)
     if term.take is not None:
-        of = pl.col(column(term.take))
+        of = pl.col(column(term))
         rows = of.is_not_null()
         if term.beyond is not None and term.how != "share":
             rows = rows & _beyond(of, term.beyond)
@@ -133,16 +171,27 @@ def _beyond(of: pl.Expr, beyond: tuple[str, float]) -> pl.Expr:
 def _share(term: Term, rows: pl.Expr) -> pl.Expr:
     if term.take is None or term.beyond is None:
         raise ValueError(f"a share needs a bound: {term}")
-    return _beyond(_of(rows, column(term.take)), term.beyond).mean()
+    return _beyond(_of(rows, column(term)), term.beyond).mean()
 
 
 def _on_values(statistic: Callable[[pl.Expr], pl.Expr]) -> Callable[[Term, pl.Expr], pl.Expr]:
     def over(term: Term, rows: pl.Expr) -> pl.Expr:
         if term.take is None:
             raise ValueError(f"{term.how} needs to know of what: {term}")
-        return statistic(_of(rows, column(term.take)))
+        return statistic(_of(rows, column(term)))
 
     return over
+
+
+def _concentration(of: pl.Expr) -> pl.Expr:
+    """The sum of the squared shares of each kind, of whole numbers, so that no order of adding shows in it."""
+    times = of.unique_counts().cast(pl.Float64)
+    return (times * times).sum() / (times.sum() * times.sum())
+
+
+def _distinct(of: pl.Expr) -> pl.Expr:
+    kinds = of.n_unique()
+    return pl.when(kinds > 0).then(kinds)
 
 
 def _mean_gap(_: Term, rows: pl.Expr) -> pl.Expr:
@@ -165,6 +214,10 @@ STATISTICS: dict[str, Callable[[Term, pl.Expr], pl.Expr]] = {
     "first": _on_values(lambda of: of.first()),
     "last": _on_values(lambda of: of.last()),
     "previous": _on_values(lambda of: of.get(-2, null_on_oob=True)),
+    "distinct": _on_values(_distinct),
+    "concentration": _on_values(_concentration),
 }
+OF_KINDS = frozenset({"distinct", "concentration"})
+"""Statistics for which only likeness counts."""
 NOTHING_IS_ZERO = frozenset({"count", "active_days", "sum"})
 """With data of the category and none in the window these are 0; every other statistic has no value."""

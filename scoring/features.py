@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,30 +13,20 @@ import polars as pl
 
 from compliance import canonical
 from compliance.canonical import Json
-from compliance.refusals import Fault, Refusal
 from compliance.vocabulary import Categories, Category
 from scoring import feature_catalogue, feature_history, feature_statements, feature_terms
 from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
+from scoring.feature_terms import Expression
+from scoring.measures import columns, forbidden, general, graph
+from scoring.measures.definition import OUTSIDE, STATED, Definition
 
 FREQUENT_VALUES_MAX = 12
 FREQUENT_SHARE_MIN = 0.01
 FREQUENT_PEOPLE_MIN = 20
 
-FORBIDDEN = re.compile(
-    r"(?<![a-z])(sex|gene|genes|genetics?|dna|race|racial)(?![a-z])"
-    r"|religio|fingerprint|blood|disease|medical|gender|marital|marriage|ethnic|politic"
-    r"|宗教|信仰|基因|指纹|血型|疾病|病史|性别|婚姻|民族|种族|政治"
-)
-"""Words that no feature's name may hold: 征信业管理条例 Art 14, and attributes protected from discrimination."""
-
-Column = npt.NDArray[np.float64]
-
-
-class FeatureForbidden(Refusal):
-    """A model was to use what the law or our own list forbids; each fault's pointer names the column."""
-
-    status, code, title = 422, "feature_forbidden", "This must not become a feature"
+ROWS_AT_ONCE = 20_000
+"""So many rows are computed together: more would only take more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +72,16 @@ def chosen(behaviour: Behaviour, categories: Categories) -> tuple[Feature, ...]:
         FeatureForbidden: a profile column with the role `feature` is on the forbidden list or takes a name.
 
     """
-    occurring = set(behaviour.events.select("category", "name").unique().iter_rows())
-    columns = {c.name: c.category for c in behaviour.schema.profiles if Role.FEATURE in c.roles}
-    own = [f for f in _catalogue() if _can_be_filled(f, occurring, columns)]
-    named = {f.category for f in own}
-    general = [
-        f for f in _general() if f.category not in named and any(c == f.category for c, _ in occurring)
-    ]
-    found = (*own, *general, *_asked(behaviour), *declared(behaviour.schema, behaviour))
+    usable = {c.name: c.category for c in behaviour.schema.profiles if Role.FEATURE in c.roles}
+    held = _held(behaviour)
+    own = [f for f in _catalogue() if _can_be_filled(f, held.kinds, usable) and _is_brought(f, behaviour)]
+    measures = (
+        *(measure for category in held.unknown for measure in general.whole(category)),
+        *general.by_name(behaviour, _known()),
+    )
+    found = (*own, *map(_of_outside, measures), *_asked(behaviour), *declared(behaviour.schema, behaviour))
     features = tuple(f for f in found if f.category in categories)
-    _refuse_forbidden(features)
+    forbidden.refuse([feature.name for feature in features])
     return features
 
 
@@ -129,102 +118,142 @@ def compute(behaviour: Behaviour, asked: pl.DataFrame, features: Sequence[Featur
         ValueError: the cut-offs have no time zone.
 
     """
-    rows = _rows(asked)
+    rows = columns.rows(asked)
     expressions = [feature_terms.parse(f.expression) for f in features]
     categories = sorted({f.category for f in features})
-    history = feature_history.before(rows, behaviour.events, behaviour.schema.timezone, categories)
-    events, active_days = feature_history.evidence(history, rows.height, categories)
-    wanted = [
-        (f.category, f.window_days, e.terms)
-        for f, e in zip(features, expressions, strict=True)
-        if f.window_days
-    ]
-    statistics = feature_history.statistics(history, rows.height, wanted)
-    stated = feature_statements.stated(rows, behaviour.profiles, behaviour.schema.profiles)
+    known = behaviour
+    if Category.SOCIAL_GRAPH in categories and not behaviour.edges.is_empty():
+        touched = graph.as_events(behaviour.edges, rows["user"])
+        known = replace(behaviour, events=pl.concat([behaviour.events, touched]))
     values = np.full((rows.height, len(features)), np.nan, dtype=np.float32, order="F")
-    for index, (feature, expression) in enumerate(zip(features, expressions, strict=True)):
-        empty = active_days[feature.category] == 0
-        parts = [
-            feature_statements.numbers(stated, term, expression.equals)
-            if term.how in feature_statements.SAID
-            else feature_history.filled(
-                statistics[feature.category, feature.window_days or 0, term], term, empty
-            )
-            for term in expression.terms
-        ]
-        values[:, index] = _single(_combined(expression.between, parts))
-    for category in categories:
-        of = [
-            t for f, e in zip(features, expressions, strict=True) if f.category is category for t in e.terms
-        ]
-        events[category] += feature_statements.filled_count(stated, of)
+    events = {c: np.zeros(rows.height, dtype=np.int32) for c in categories}
+    active_days = {c: np.zeros(rows.height, dtype=np.int32) for c in categories}
+    for start in range(0, rows.height, ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        found = _computed(known, rows[part].with_row_index("row"), features, expressions)
+        for index, column in enumerate(found.columns):
+            values[part, index] = column
+        for category in categories:
+            events[category][part] = found.events[category]
+            active_days[category][part] = found.active_days[category]
     users, cutoffs = tuple(rows["user"]), tuple(rows["cutoff"])
     digest = _digest(features, users, cutoffs, values)
     return Matrix(tuple(features), users, cutoffs, values, events, active_days, digest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    columns: list[npt.NDArray[np.float32]]
+    events: feature_history.Counts
+    active_days: feature_history.Counts
+
+
+def _computed(
+    behaviour: Behaviour, rows: pl.DataFrame, features: Sequence[Feature], expressions: Sequence[Expression]
+) -> _Computed:
+    pairs = list(zip(features, expressions, strict=True))
+    categories = sorted({f.category for f in features})
+    history = feature_history.before(rows, behaviour.events, behaviour.schema.timezone, categories)
+    events, active_days = feature_history.evidence(history, rows.height, categories)
+    wanted = [(f.category, f.window_days, e.terms) for f, e in pairs if f.window_days]
+    statistics = feature_history.statistics(history, rows.height, wanted)
+    stated = feature_statements.stated(rows, behaviour.profiles, behaviour.schema.profiles)
+    found: list[npt.NDArray[np.float32]] = []
+    for feature, expression in pairs:
+        empty = active_days[feature.category] == 0
+        parts = [
+            feature_statements.numbers(stated, term, expression.equals)
+            if term.how in feature_statements.SAID
+            else feature_history.filled(
+                statistics[feature.category, term.within or feature.window_days or 0, term], term, empty
+            )
+            for term in expression.terms
+        ]
+        found.append(columns.single(columns.combined(expression.between, parts)))
+    for category in categories:
+        of = [term for f, e in pairs if f.category is category for term in e.terms]
+        events[category] += feature_statements.filled_count(stated, of)
+    return _Computed(found, events, active_days)
+
+
 def _catalogue() -> list[Feature]:
-    return [
-        Feature(
-            name=f"{d.name}_{window}d",
-            category=d.category,
-            unit=d.unit,
-            window_days=window,
-            monotone=d.monotone,
-            why=d.why,
-            reason=d.reason,
-            expression=d.expression,
-        )
-        for d in feature_catalogue.DEFINITIONS
-        for window in d.windows
-    ]
+    return [_feature(d, window) for d in feature_catalogue.DEFINITIONS for window in d.windows]
 
 
-def _general() -> list[Feature]:
-    """Measures of any category whose events are not in the catalogue by name."""
-    return [
-        Feature(
-            name=f"{category}_{d.name}_{window}d",
-            category=category,
-            unit=d.unit,
-            window_days=window,
-            monotone=0,
-            why="events of an outside set: whether more of them is better is not known beforehand",
-            reason=f"{feature_catalogue.PREFIX[category]}-900",
-            expression=d.expression,
-        )
-        for category in Category
-        for d in feature_catalogue.GENERAL
-        for window in d.windows
+def _feature(of: Definition, window: int | None) -> Feature:
+    """Make a feature of a definition in one of its windows."""
+    return Feature(
+        name=of.name if window is None else f"{of.name}_{window}d",
+        category=of.category,
+        unit=of.unit,
+        window_days=window,
+        monotone=of.monotone,
+        why=of.why,
+        reason=of.reason,
+        expression=of.expression,
+    )
+
+
+def _of_outside(measure: general.Measure) -> Feature:
+    """Make a feature of what the catalogue does not know."""
+    reason = f"{feature_catalogue.PREFIX[measure.category]}-900"
+    return Feature(**asdict(measure), monotone=0, why=OUTSIDE, reason=reason)
+
+
+@cache
+def _known() -> frozenset[tuple[Category, str]]:
+    terms = [(d.category, feature_terms.parse(d.expression).terms) for d in feature_catalogue.DEFINITIONS]
+    kinds = {(category, term.event) for category, of in terms for term in of}
+    return frozenset(kind for kind in kinds if kind[1] != feature_terms.ANY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The kinds of event that data hold, with * for all of a category; and the categories of which none is known.
+
+    What is forbidden by its name is not there, and all events of its category are not measured together either.
+    """
+
+    kinds: frozenset[tuple[Category, str]]
+    unknown: tuple[Category, ...]
+
+
+def _held(behaviour: Behaviour) -> _Held:
+    names = [
+        (Category(c), name) for c, name in behaviour.events.select("category", "name").unique().iter_rows()
     ]
+    spoilt = {category for category, name in names if forbidden.ban_of(name)}
+    kinds = {(category, name) for category, name in names if not forbidden.ban_of(name)}
+    known = {category for category, _ in kinds & _known()}
+    if not behaviour.edges.is_empty():
+        known.add(Category.SOCIAL_GRAPH)
+    everything = {(category, feature_terms.ANY) for category in known - spoilt}
+    unknown = {category for category, _ in names} - known - spoilt
+    return _Held(frozenset(kinds | everything), tuple(sorted(unknown)))
+
+
+def _is_brought(feature: Feature, behaviour: Behaviour) -> bool:
+    """Whether events bring along what is to be told apart; edges always say with whom."""
+    return feature.category is Category.SOCIAL_GRAPH or all(
+        feature_history.bring(behaviour.events, feature.category, term)
+        for term in feature_terms.parse(feature.expression).terms
+    )
 
 
 def _can_be_filled(
-    feature: Feature, occurring: set[tuple[str, str]], columns: Mapping[str, Category]
+    feature: Feature, kinds: frozenset[tuple[Category, str]], usable: Mapping[str, Category]
 ) -> bool:
     for term in feature_terms.parse(feature.expression).terms:
-        if term.how == "profile" and columns.get(term.event) != feature.category:
+        if term.how == "profile" and usable.get(term.event) != feature.category:
             return False
-        if term.how != "profile" and (feature.category, term.event) not in occurring:
+        if term.how != "profile" and (feature.category, term.event) not in kinds:
             return False
     return True
 
 
 def _asked(behaviour: Behaviour) -> list[Feature]:
-    return [
-        Feature(
-            name=f"asked_{name}",
-            category=Category.DECLARED,
-            unit={"amount": "currency", "tenor_days": "days"}[name],
-            window_days=None,
-            monotone=0,
-            why="larger and longer loans go to people whom lenders already trust",
-            reason={"amount": "DE-010", "tenor_days": "DE-011"}[name],
-            expression=f"asked({name})",
-        )
-        for name in feature_statements.ASKED
-        if behaviour.outcomes[name].count()
-    ]
+    terms = zip(feature_statements.ASKED, feature_catalogue.ASKED, strict=True)
+    return [_feature(asked, None) for name, asked in terms if behaviour.outcomes[name].count()]
 
 
 def _of_profile(column: ProfileColumn, unit: str, value: str | None) -> Feature:
@@ -237,51 +266,15 @@ def _of_profile(column: ProfileColumn, unit: str, value: str | None) -> Feature:
         unit=unit,
         window_days=None,
         monotone=0,
-        why="a column of an outside set: its direction is not known beforehand",
+        why=STATED,
         reason=feature_catalogue.STATED.get(column.name, generic) if is_stated else generic,
         expression=f"profile({column.name}){equals}",
     )
 
 
-def _refuse_forbidden(features: Sequence[Feature]) -> None:
-    times = Counter(f.name for f in features)
-    faults = []
-    for feature in features:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", feature.name.partition("=")[0]).lower()
-        if FORBIDDEN.search(words):
-            faults.append(Fault(f"/{feature.name}", "forbidden", "the law or our own list forbids it"))
-        elif times[feature.name] > 1:
-            faults.append(Fault(f"/{feature.name}", "name_taken", "another feature has this name"))
-    if faults:
-        raise FeatureForbidden("a profile column with the role feature must not be used in a model", *faults)
-
-
-def _rows(asked: pl.DataFrame) -> pl.DataFrame:
-    absent = [
-        pl.lit(None, dtype=pl.Float64).alias(name)
-        for name in feature_statements.ASKED
-        if name not in asked.columns
-    ]
-    terms = [pl.col(name).cast(pl.Float64) for name in feature_statements.ASKED]
-    stamp = asked.schema["cutoff"]
-    if not isinstance(stamp, pl.Datetime) or stamp.time_zone is None:
-        raise ValueError("a cut-off needs a time zone")
-    cutoff = pl.col("cutoff").dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return asked.with_columns(absent).select("user", cutoff, *terms).with_row_index("row")
-
-
-def _combined(between: str | None, parts: Sequence[Column]) -> Column:
-    if between is None:
-        return parts[0]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return parts[0] - parts[1] if between == "-" else parts[0] / parts[1]
-
-
-def _single(column: Column) -> npt.NDArray[np.float32]:
-    """Round to float32; what is not finite has no value, and zero has no sign, so that equal means same bytes."""
-    with np.errstate(over="ignore"):
-        single = column.astype(np.float32) + np.float32(0)
-    return np.where(np.isfinite(single), single, np.float32(np.nan))
+@lru_cache(feature_terms.EXPRESSIONS_KEPT)
+def _declaration(feature: Feature) -> dict[str, Json]:
+    return asdict(feature)
 
 
 def _digest(
@@ -291,7 +284,7 @@ def _digest(
     values: npt.NDArray[np.float32],
 ) -> str:
     about: dict[str, Json] = {
-        "features": [asdict(f) for f in features],
+        "features": [_declaration(f) for f in features],
         "users": list(users),
         "cutoffs": [cutoff.isoformat() for cutoff in cutoffs],
     }

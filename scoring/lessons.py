@@ -38,7 +38,10 @@ def prepare(matrix: Matrix, defaulted: Flags) -> Lesson:
     """Read the categories and reasons of the features; an unknown reason is a programmer's error."""
     inputs = tuple(_input(feature) for feature in matrix.features)
     categories = tuple(sorted({each.category for each in inputs}))
-    minimum = {category: policy.MINIMUM_EVIDENCE[category] for category in categories}
+    of_events = {each.category for each in inputs if each.window_days}
+    minimum = {
+        category: policy.minimum(category, has_events=category in of_events) for category in categories
+    }
     return Lesson(
         matrix=matrix,
         defaulted=defaulted,
@@ -55,7 +58,7 @@ def _input(feature: Feature) -> Input:
     cause = explanation.cause(feature.reason)
     if cause.category is not feature.category:
         raise ValueError(f"{feature.name} and its reason {cause.code} are of two categories")
-    return Input(**asdict(feature), reason_version=cause.version)
+    return Input(**(asdict(feature) | {"reason": cause.code}), reason_version=cause.version)
 
 
 def copies(lesson: Lesson, rows: Rows, number: int, random: np.random.Generator) -> tuple[Flags, Rows]:
@@ -81,7 +84,12 @@ def subsets(lesson: Lesson) -> dict[Categories, Flags]:
         for size in range(1, len(lesson.categories) + 1)
         for chosen in combinations(lesson.categories, size)
     )
-    return {used: np.array([c in used for c in lesson.categories]) for used in sets if policy.may_carry(used)}
+    known = frozenset(lesson.categories)
+    return {
+        used: np.array([c in used for c in lesson.categories])
+        for used in sets
+        if policy.may_carry(used, known)
+    }
 
 
 def having(lesson: Lesson, rows: Rows, used: Flags) -> Flags:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from compliance import canonical
 from compliance.refusals import Refusal
@@ -14,6 +14,7 @@ from scoring.policy import Minimum, Scale
 
 MANIFEST, TREES, CATBOOST, CARD = "manifest.json", "model.json", "model.cbm", "card.json"
 EXAMPLE = "example.json"
+DECILES = "deciles.json"
 """An invented person; a model that reads nothing of invented people has none."""
 
 
@@ -46,6 +47,15 @@ class Line:
     slope: float
 
 
+class Filed(Protocol):
+    """A manifest of any kind: the hash of each file that the model consists of."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Lower-case hex by name."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that turns a vector into an answer, beside the trees.
@@ -71,10 +81,10 @@ def encode(manifest: Manifest) -> bytes:
         {
             "inputs": [asdict(each) for each in manifest.inputs],
             "calibration": {
-                _text(used): {"intercept": repr(line.intercept), "slope": repr(line.slope)}
+                text(used): {"intercept": repr(line.intercept), "slope": repr(line.slope)}
                 for used, line in manifest.calibration.items()
             },
-            "half_widths": {_text(used): [*map(repr, row)] for used, row in manifest.half_widths.items()},
+            "half_widths": {text(used): [*map(repr, row)] for used, row in manifest.half_widths.items()},
             "minimum": {category.value: asdict(least) for category, least in manifest.minimum.items()},
             "cutoffs": manifest.cutoffs,
             "scale": manifest.scale.value,
@@ -85,16 +95,16 @@ def encode(manifest: Manifest) -> bytes:
     )
 
 
-def decode(encoded: bytes) -> Manifest:
+def decode(written: bytes) -> Manifest:
     """Read what `encode` wrote."""
-    told: Mapping[str, Any] = json.loads(encoded)
+    told: Mapping[str, Any] = json.loads(written)
     return Manifest(
         inputs=tuple(Input(**each | {"category": Category(each["category"])}) for each in told["inputs"]),
         calibration={
-            _categories(used): Line(float(line["intercept"]), float(line["slope"]))
+            categories(used): Line(float(line["intercept"]), float(line["slope"]))
             for used, line in told["calibration"].items()
         },
-        half_widths={_categories(used): tuple(map(float, row)) for used, row in told["half_widths"].items()},
+        half_widths={categories(used): tuple(map(float, row)) for used, row in told["half_widths"].items()},
         minimum={Category(category): Minimum(**least) for category, least in told["minimum"].items()},
         cutoffs=tuple(told["cutoffs"]),
         scale=Scale(told["scale"]),
@@ -106,16 +116,21 @@ def decode(encoded: bytes) -> Manifest:
 
 def read(folder: Path) -> tuple[str, Manifest]:
     """Read a model's digest and manifest; refuse unless the folder's name and every file's hash agree."""
-    encoded = _bytes(folder / MANIFEST)
-    if sha256(encoded) != folder.name:
-        raise ModelAltered(f"the manifest of {folder.name} was altered")
-    manifest = decode(encoded)
+    manifest = decode(encoded(folder))
     for name in manifest.files:
         file(folder, manifest, name)
     return folder.name, manifest
 
 
-def file(folder: Path, manifest: Manifest, name: str) -> bytes:
+def encoded(folder: Path) -> bytes:
+    """The manifest of a model of any kind, as it is written; refused unless its hash is the folder's name."""
+    written = _bytes(folder / MANIFEST)
+    if sha256(written) != folder.name:
+        raise ModelAltered(f"the manifest of {folder.name} was altered")
+    return written
+
+
+def file(folder: Path, manifest: Filed, name: str) -> bytes:
     """One of a model's files; refused unless its hash is the one in the manifest."""
     data = _bytes(folder / name)
     if sha256(data) != manifest.files[name]:
@@ -135,9 +150,11 @@ def _bytes(path: Path) -> bytes:
         raise ModelAltered(f"{path.name} of {path.parent.name} cannot be read") from missing
 
 
-def _text(used: Categories) -> str:
+def text(used: Categories) -> str:
+    """A set of categories as a key."""
     return "+".join(sorted(used))
 
 
-def _categories(text: str) -> Categories:
-    return frozenset(map(Category, text.split("+")))
+def categories(key: str) -> Categories:
+    """Read what `text` wrote."""
+    return frozenset(map(Category, key.split("+")))

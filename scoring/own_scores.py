@@ -1,19 +1,23 @@
 """A person's own scores, as they were given to others, with the reasons in full."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act
 from compliance.refusals import NotFound
-from compliance.vocabulary import Category, Language, PartnerId
+from compliance.vocabulary import Categories, Category, Language, PartnerId
 from consent import disputes
 from consent.disputes import About, Subject
 from consent.permits import OwnPermit
-from scoring import explanation, reviews, scores
+from scoring import explanation, population, registry, reviews, scores
+from scoring.answers import hints
+from scoring.answers.hints import Hint
 from scoring.explanation import Reason
-from scoring.tables import ReviewRow, ScoreRow
+from scoring.manifest import ModelAltered
+from scoring.scorer import unpack
+from scoring.tables import ModelRow, ReviewRow, ScoreRow
 
 LIST_MAX = 50
 
@@ -26,6 +30,8 @@ class OwnScore:
     texts: tuple[tuple[str, str], ...]
     disputed: bool
     review: ReviewRow | None
+    hints: tuple[tuple[Hint, str], ...] = ()
+    """What would have raised it, with its words; worked out where one score is looked at."""
 
 
 async def mine(act: Act, own: OwnPermit, language: Language) -> list[OwnScore]:
@@ -39,7 +45,8 @@ async def one(act: Act, own: OwnPermit, score: UUID, language: Language) -> OwnS
     """One of the person's scores; or 404. Records `own_score_read`."""
     row = await _own(act, own, score)
     act.record("own_score_read", {"score": ids.public("scr", score)}, person=own.user)
-    return (await _told(act, own, [row], language))[0]
+    (told,) = await _told(act, own, [row], language)
+    return replace(told, hints=await _hints(act, row, language))
 
 
 async def subject(act: Act, own: OwnPermit, score: UUID) -> Subject:
@@ -62,6 +69,21 @@ async def _own(act: Act, own: OwnPermit, score: UUID) -> ScoreRow:
     if row is None:
         raise NotFound
     return row
+
+
+async def _hints(act: Act, row: ScoreRow, language: Language) -> tuple[tuple[Hint, str], ...]:
+    """What would have raised a score, from what it rested on; nothing without the model, or where it was set aside."""
+    if row.set_aside_at:
+        return ()
+    stored = await ModelRow.get(id=row.model, using_db=act.db)
+    try:
+        model, spread = registry.scorer(stored.digest), registry.spread(stored.digest)
+    except ModelAltered:  # a right does not wait for a model
+        return ()
+    shared: Categories = frozenset(Category(c) for c in row.used)
+    evidence = population.evidence_of(model, row.events, row.active_days, shared)
+    found = hints.hints(model, spread, unpack(row.vector), evidence, shared)
+    return tuple((hint, hints.words(hint.code, language)) for hint in found)
 
 
 async def _told(act: Act, own: OwnPermit, rows: Sequence[ScoreRow], language: Language) -> list[OwnScore]:

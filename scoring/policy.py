@@ -58,18 +58,19 @@ class Minimum:
 
 MINIMUM_EVIDENCE: Mapping[Category, Minimum] = MappingProxyType(
     {
-        Category.DEVICE_USAGE: Minimum(events=30, active_days=10),
-        Category.APP_ACTIVITY: Minimum(events=30, active_days=5),
+        Category.DEVICE_USAGE: Minimum(events=5, active_days=2),
+        Category.APP_ACTIVITY: Minimum(events=5, active_days=2),
         Category.SHOPPING: Minimum(events=3, active_days=2),
-        Category.LOCATION_RHYTHM: Minimum(events=30, active_days=10),
-        Category.FITNESS: Minimum(events=30, active_days=10),
-        Category.SMART_HOME: Minimum(events=30, active_days=10),
+        Category.LOCATION_RHYTHM: Minimum(events=10, active_days=5),
+        Category.FITNESS: Minimum(events=10, active_days=5),
+        Category.SMART_HOME: Minimum(events=10, active_days=5),
         Category.SOCIAL_GRAPH: Minimum(events=1, active_days=0),
         Category.CREDIT_HISTORY: Minimum(events=1, active_days=1),
         Category.DECLARED: Minimum(events=1, active_days=0),
     }
 )
-"""Published in every model's manifest; a model keeps the ones it was trained with."""
+"""Published in every model's manifest; a model keeps the ones it was trained with. What a category of few events can
+say is bounded by the interval of the points as well."""
 
 
 def points(log_odds: float) -> int:
@@ -111,6 +112,14 @@ def confidence(half_width_points: float) -> Confidence | None:
     return next((level for widest, level in CONFIDENCE_UP_TO_POINTS if width <= widest), None)
 
 
-def may_carry(used: Categories) -> bool:
-    """Whether these categories may carry an answer: at least one, and never only what the person stated."""
-    return bool(used - {Category.DECLARED})
+def may_carry(used: Categories, known: Categories) -> bool:
+    """Whether these categories may carry an answer of a model that knows the `known` ones.
+
+    At least one, and not only what the person stated: unless the model knows nothing else, and says so.
+    """
+    return bool(used - {Category.DECLARED}) or (bool(used) and known <= {Category.DECLARED})
+
+
+def minimum(category: Category, *, has_events: bool) -> Minimum:
+    """The least evidence of a category: where a model reads none of its events, one thing that is filled in."""
+    return MINIMUM_EVIDENCE[category] if has_events else Minimum(events=1, active_days=0)

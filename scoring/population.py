@@ -13,7 +13,9 @@ from compliance.refusals import NotFound
 from compliance.vocabulary import Categories, Category, UserId
 from consent import disputes
 from consent.permits import Permit, PopulationPermit
+from scoring import registry
 from scoring.features import Matrix
+from scoring.governance import places
 from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack, unpack
 
 BATCH = 1_000
@@ -76,17 +78,27 @@ async def store(
 
 
 async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
-    """One person's current features, only of the categories that the permit names."""
+    """One person's current features, only of the categories that the permit names.
+
+    They may follow another model's list, as after a roll-back, if it measures all that this model reads.
+    """
     rows = await act.db.execute_query_dict(
         """select model, vector, events, active_days, snapshot, data_cutoff from scoring_feature
            where user_id = $1""",
         [permit.user],
     )
-    if not rows or rows[0]["model"] != scorer.digest:
+    if not rows:
         raise InsufficientEvidence
     row = rows[0]
-    values = reduce(unpack(row["vector"]), scorer, permit.categories)
-    evidence = evidence_of(scorer, row["events"], row["active_days"], permit.categories)
+    vector, events, days = unpack(row["vector"]), row["events"], row["active_days"]
+    if row["model"] != scorer.digest:
+        found = places.find(registry.scorer(row["model"]).manifest, scorer.manifest)
+        if found is None:
+            raise InsufficientEvidence
+        vector = vector[found.inputs]
+        events, days = [events[n] for n in found.categories], [days[n] for n in found.categories]
+    values = reduce(vector, scorer, permit.categories)
+    evidence = evidence_of(scorer, events, days, permit.categories)
     return Held(values, evidence, row["snapshot"], row["data_cutoff"])
 
 

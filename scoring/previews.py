@@ -1,14 +1,14 @@
 """What sharing can change, before anybody decides: on an invented person, or on one's own data with its own consent."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from compliance import ids
 from compliance.act import Act, Upkeep, View
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound
 from compliance.vocabulary import (
     OPERATOR,
     Categories,
@@ -19,10 +19,12 @@ from compliance.vocabulary import (
     Purpose,
     UserId,
 )
-from consent import access_log, grants, permits
+from consent import grants, permits
 from consent.grants import Ask
 from consent.permits import Permit
-from scoring import leaving_off, population, registry, release
+from scoring import leaving_off, population, registry, release, set_changes
+from scoring.answers import hints
+from scoring.answers.hints import Hint
 from scoring.leaving_off import Line
 from scoring.manifest import ModelAltered
 from scoring.population import Held
@@ -34,17 +36,18 @@ PURPOSE = Purpose.SELF_VIEW
 SCORED: frozenset[Purpose] = frozenset({Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN, PURPOSE})
 """The purposes for which the model in use works out an answer."""
 PERIOD_DAYS = 90
-SETS_MAX, SETS_COUNTED_FOR = 2, timedelta(days=90)
-"""A first choice of data and one other: whoever tries set after set finds the one that flatters most."""
 SHOWN_MAX = 5
 EXAMPLES_MAX = 512
 """As many as there are sets of categories."""
 
 
-class SetChangedTooOften(Refusal):
-    """Two different choices of data were tried within 90 days."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a person sees of their own data: what leaving each part off changes, and what would help."""
 
-    status, code, title = 409, "set_changed_too_often", "Two choices of data were tried in the last 90 days"
+    held: Held
+    lines: tuple[Line, ...]
+    hints: tuple[Hint, ...]
 
 
 async def on_example(at: Act | View, asked: Categories) -> tuple[Line, ...]:
@@ -108,34 +111,34 @@ async def work_out(act: Act, wanted: Categories) -> Released[tuple[Line, ...]]:
     """
     user = _oneself(act)
     permitted = await permits.permit(act, user, PURPOSE, wanted)
-    tried = await access_log.sets_used(act, user, PURPOSE, OPERATOR, act.now - SETS_COUNTED_FOR)
-    if len(tried) > SETS_MAX:
-        raise SetChangedTooOften(
-            "go back to a choice that you tried before, or wait; a bank asks you separately"
-        )
+    await set_changes.refuse_third_set(act, user, PURPOSE, OPERATOR)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
-    async def evaluate() -> tuple[Held, tuple[Line, ...]]:
+    async def evaluate() -> Seen:
         held = await population.read(act, permitted, scorer)
-        return held, leaving_off.lines(scorer, held.values, held.evidence, permitted.categories)
+        shared, spread = permitted.categories, registry.spread(model.digest)
+        return Seen(
+            held,
+            leaving_off.lines(scorer, held.values, held.evidence, shared),
+            hints.hints(scorer, spread, held.values, held.evidence, shared),
+        )
 
     released = await release.release_evaluation(act, permitted, evaluate)
     await _keep(act, permitted, model, released)
-    return released.as_kept(released.value[1])
+    return released.as_kept(released.value.lines)
 
 
-async def _keep(
-    act: Act, permitted: Permit, model: InUse, released: Released[tuple[Held, tuple[Line, ...]]]
-) -> None:
-    held, lines = released.value
+async def _keep(act: Act, permitted: Permit, model: InUse, released: Released[Seen]) -> None:
+    held = released.value.held
     life = (await grants.find(act, permitted.grant)).data_life_days
     await PreviewRow.create(
         id=ids.ordered_id(),
         user_id=permitted.user,
         grant_id=permitted.grant,
         model=model.id,
-        lines=[asdict(line) for line in lines],
+        lines=[asdict(line) for line in released.value.lines],
+        hints=[asdict(hint) for hint in released.value.hints],
         snapshot=held.snapshot,
         permit_digest=permitted.digest,
         made_at=act.now,
@@ -161,6 +164,11 @@ async def mine(view: View, user: UserId, grant: GrantId) -> list[tuple[PreviewRo
     kept = PreviewRow.filter(user_id=user, grant_id=grant, keep_until__gt=view.now)
     rows = await kept.using_db(view.db).order_by("-id").limit(SHOWN_MAX)
     return [(row, tuple(_line(told) for told in row.lines)) for row in rows]
+
+
+def helps(row: PreviewRow, language: Language) -> tuple[tuple[int, str], ...]:
+    """What would have raised a result, in words: pairs of the points and the text."""
+    return tuple((told["points"], hints.words(told["code"], language)) for told in row.hints)
 
 
 def _line(told: Mapping[str, Any]) -> Line:

@@ -97,7 +97,9 @@ def filled(
 
 def may_carry(categories: tuple[Category, ...], counted: Flags) -> Flags:
     """Say of each row whether its counted categories may carry an answer, as `policy.may_carry` does of one."""
-    return np.asarray(counted[:, [category is not Category.DECLARED for category in categories]].any(axis=1))
+    known = frozenset(categories)
+    carrying = [policy.may_carry(frozenset({category}), known) for category in categories]
+    return np.asarray(counted[:, carrying].any(axis=1))
 
 
 def hide(values: Values, counted: Flags, category_of: NDArray[np.intp]) -> Values:
@@ -133,7 +135,7 @@ class Scorer:
     def load(cls, folder: Path) -> "Scorer":
         """Load a stored model; `ModelAltered` when a byte of it differs from what its digest names."""
         digest, stated = manifest.read(folder)
-        return cls(digest, stated, trees.read((folder / manifest.TREES).read_bytes()))
+        return cls(digest, stated, trees.read(manifest.file(folder, stated, manifest.TREES)))
 
     def raw(self, values: Values) -> tuple[float, NDArray[np.float64]]:
         """Raw log-odds of default and the exact Shapley value of each input, which add up with `trees.base`."""
@@ -223,7 +225,7 @@ class Scorer:
 
     def _answerable(self, used: Categories) -> tuple[Line, tuple[float, ...]]:
         line, half_widths = self.manifest.calibration.get(used), self.manifest.half_widths.get(used)
-        if not policy.may_carry(used) or line is None or half_widths is None:
+        if not policy.may_carry(used, frozenset(self.categories)) or line is None or half_widths is None:
             raise InsufficientEvidence
         return line, half_widths
 

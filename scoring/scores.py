@@ -15,7 +15,8 @@ from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, Par
 from consent import deletion, disputes, endings, permits
 from consent.disputes import About
 from consent.permits import Permit, StaffPermit
-from scoring import population, registry, release
+from scoring import budget, population, registry, release, set_changes
+from scoring.budget import Disclosure
 from scoring.population import Held
 from scoring.registry import InUse
 from scoring.release import Released
@@ -43,7 +44,7 @@ class AnswerOutdated(Refusal):
 
 
 class AnswerNotGranted(Refusal):
-    """The person agreed to the band and not to the points."""
+    """The person agreed to a form of the answer that tells less."""
 
     status, code, title = 403, "answer_not_granted", "The person agreed to a shorter answer"
 
@@ -66,27 +67,57 @@ class Given:
     """A person at the recipient must decide (PIPL Art 24)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The cut-off that an answer of the form `threshold` is about, and how long that answer is given again."""
+
+    product: UUID
+    cutoff: int
+    kept_for: timedelta
+
+
 async def issue(
-    act: Act, user: UserId, wanted: Categories, *, answer: AnswerForm, recipient: PartnerId | None = None
+    act: Act,
+    user: UserId,
+    wanted: Categories,
+    *,
+    answer: AnswerForm,
+    recipient: PartnerId | None = None,
 ) -> Released[Given]:
     """Score a person for a partner, from the categories they consented to.
 
-    A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, and
-    without a lawful channel; whether a category was refused, empty or never asked changes no byte of the answer.
+    A licensed bureau that relays names the `recipient`. Refuses without a live grant, without enough evidence, without
+    a lawful channel, a third choice of data in 90 days (`SetChangedTooOften`), and beyond what one institution may
+    learn of a person; whether a category was refused, empty or never asked changes no byte of the answer.
     """
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
-    if permitted.answer is AnswerForm.BAND and answer is AnswerForm.FULL:
-        raise AnswerNotGranted("ask for the band: it is what the person agreed to")
+    refuse_form(permitted, answer)
+    return await issue_for(act, permitted, answer=answer)
+
+
+async def issue_for(
+    act: Act, permitted: Permit, *, answer: AnswerForm, against: Against | None = None
+) -> Released[Given]:
+    """Score a person under a permit that allows this form; of the form `threshold`, `against` a cut-off."""
+    await set_changes.refuse_third_set(act, permitted.user, PURPOSE, permitted.recipient)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
     async def evaluate() -> tuple[Held, Evaluation]:
         held = await population.read(act, permitted, scorer)
+        about = (model.digest, held.snapshot, str(against.product) if against else "")
+        await budget.spend(act, permitted, Disclosure(answer), *about)
         return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
 
     released = await release.release_evaluation(act, permitted, evaluate)
-    row = await _keep(act, permitted, model, released, answer)
+    row = await _keep(act, permitted, model, released, answer, against)
     return released.as_kept(_given(row, permitted))
+
+
+def refuse_form(permitted: Permit, answer: AnswerForm) -> None:
+    """What the person agreed to bounds what may be asked: a band allows a threshold, and neither allows points."""
+    if not permitted.answer.allows(answer):
+        raise AnswerNotGranted(f"ask for the {permitted.answer}: it is what the person agreed to")
 
 
 def _given(row: ScoreRow, permitted: Permit) -> Given:
@@ -99,7 +130,12 @@ def is_disputed(used: Iterable[str], marks: frozenset[str]) -> bool:
 
 
 async def _keep(
-    act: Act, permitted: Permit, model: InUse, released: Released[tuple[Held, Evaluation]], answer: AnswerForm
+    act: Act,
+    permitted: Permit,
+    model: InUse,
+    released: Released[tuple[Held, Evaluation]],
+    answer: AnswerForm,
+    against: Against | None,
 ) -> ScoreRow:
     (held, evaluation), score = released.value, ids.ordered_id()
     categories = registry.scorer(model.digest).categories
@@ -108,6 +144,7 @@ async def _keep(
         {
             "score": ids.public("scr", score),
             "answer": answer,
+            **(_recorded(against) if against else {}),
             "points": evaluation.points,
             "band": evaluation.band,
             "model": model.digest,
@@ -148,15 +185,21 @@ async def _keep(
         fact=fact.id,
         fact_promise=facts.promise(fact),
         issued_at=act.now,
-        valid_until=min(act.now + VALID_FOR, permitted.expires_at),
+        valid_until=min(act.now + (against.kept_for if against else VALID_FOR), permitted.expires_at),
+        product=against.product if against else None,
+        cutoff=against.cutoff if against else None,
         using_db=act.db,
     )
 
 
-async def subject(act: Act, score: UUID) -> tuple[UserId, GrantId]:
-    """Whom a score of the calling lender's is about, and the grant that it rests on; or 404."""
+def _recorded(against: Against) -> dict[str, Json]:
+    return {"product": ids.public("prd", against.product), "cutoff": against.cutoff}
+
+
+async def subject(act: Act, score: UUID, lender: PartnerId) -> tuple[UserId, GrantId]:
+    """Whom a score of a lender's is about, and the grant that it rests on; or 404."""
     row = await _found(act, score)
-    if row.partner != act.tenant:
+    if row.partner != lender:
         raise NotFound
     return UserId(row.user_id), GrantId(row.grant_id)
 
@@ -214,7 +257,10 @@ async def set_aside(act: Act, score: UUID) -> None:
 
 
 async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, text: str) -> None:
-    """Staff answer a dispute. Upheld: the score it names is set aside, or all that rest on the kind of data it names."""
+    """Staff answer a dispute. Upheld: the score it names is set aside, or all answers that rest on the data it names.
+
+    Records `answer_set_aside` of incomes, limits and portraits.
+    """
     row = await disputes.answer(act, looks, dispute, upheld=upheld, text=text)
     if not upheld:
         return
@@ -226,6 +272,14 @@ async def answer_dispute(act: Act, looks: StaffPermit, dispute: UUID, *, upheld:
     )
     for found in rows:
         await set_aside(act, found["id"])
+    others = await act.db.execute_query_dict(
+        """update scoring_answer set set_aside_at = $3
+           where user_id = $1 and set_aside_at is null and $2 = any(used) returning id, partner""",
+        [row.user_id, subject.category, act.now],
+    )
+    for other in others:
+        told: dict[str, Json] = {"answer": ids.public("ans", other["id"])}
+        act.record("answer_set_aside", told, person=UserId(row.user_id), partner=PartnerId(other["partner"]))
 
 
 async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:

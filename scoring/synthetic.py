@@ -1,6 +1,7 @@
 """An invented population in the canonical shape: to show and test the product, never to claim an accuracy."""
 
 import json
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from compliance.vocabulary import Category
 from scoring import synthetic_events, synthetic_people
+from scoring.invented import elsewhere
 from scoring.synthetic_events import Shard
 
 USERS_MAX = 1_000_000
@@ -18,7 +20,12 @@ SEED_MAX = 2**63
 DECIDED_DAYS = (366, 548)
 """How long before the cut-off lenders decided: half a year of decisions, and every outcome has had its year."""
 STAMP = {"synthetic": "true"}
+FURTHER_KEYS = 2**63
+"""Streams that were added later are keyed from here on, so that the older ones stay as they were."""
 TOPICS = ("people", "decision", "device", "app", "shopping", "credit")
+
+TABLES = ("events", "profiles", "outcomes", "edges")
+"""Edges are drawn only with every category."""
 
 PROFILES = {
     "employment": ("category", ["feature"]),
@@ -31,13 +38,22 @@ PROFILES = {
 }
 
 
-def generate(folder: Path, *, users: int, seed: int, cutoff: datetime, signal: float = 1.0) -> None:
+def generate(
+    folder: Path,
+    *,
+    users: int,
+    seed: int,
+    cutoff: datetime,
+    signal: float = 1.0,
+    every_category: bool = False,
+) -> None:
     """Write a stamped synthetic set: events, profiles, outcomes, schema.json.
 
     `cutoff` (aware) ends the events. About 5 % default: 90 or more days past due within a year of
     `decided_at`. `signal` scales how much the hidden traits say about default; 0 plants a world where
     behaviour carries nothing. The first n people are the same whatever `users` is. Whoever shows the set
-    also shows `synthetic_people.recalled()`.
+    also shows `synthetic_people.recalled()`. `every_category` adds what is not offered until it is turned on, and
+    edges among the people; all else stays as it is.
 
     Raises:
         ValueError: users or seed out of bounds, or a cut-off without a time zone.
@@ -48,16 +64,31 @@ def generate(folder: Path, *, users: int, seed: int, cutoff: datetime, signal: f
     if cutoff.tzinfo is None:
         raise ValueError("the cut-off needs a time zone")
     folder.mkdir(parents=True, exist_ok=True)
-    tables: dict[str, list[pl.DataFrame]] = {"events": [], "profiles": [], "outcomes": []}
-    for first in range(0, users, SHARD_USERS):
-        shard = _shard(first, seed, cutoff)
-        asked = min(SHARD_USERS, users - first)
-        tables["events"].append(synthetic_events.draw(shard).filter(pl.col("person") < asked).drop("person"))
-        tables["profiles"].append(_profiles(shard).head(asked))
-        tables["outcomes"].append(_outcomes(shard, signal).head(asked))
-    for table, parts in tables.items():
-        pl.concat(parts).write_parquet(folder / f"{table}.parquet", metadata=STAMP)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for first in range(0, users, SHARD_USERS):
+            shard = _shard(first, seed, cutoff)
+            among = min(SHARD_USERS, users - first)
+            for table, part in _tables(shard, among, signal, every_category=every_category).items():
+                part.write_parquet(Path(scratch) / f"{table}-{first:09d}.parquet")
+        for table in TABLES if every_category else TABLES[:-1]:
+            parts = pl.scan_parquet(Path(scratch) / f"{table}-*.parquet")
+            parts.sink_parquet(folder / f"{table}.parquet", metadata=STAMP)
     (folder / "schema.json").write_text(json.dumps(_schema(), indent=1) + "\n", "utf-8")
+
+
+def _tables(shard: Shard, among: int, signal: float, *, every_category: bool) -> dict[str, pl.DataFrame]:
+    """Draw the tables of the first people of a shard; who is not among them does not show in anybody's edges."""
+    tables = {
+        "events": synthetic_events.draw(shard),
+        "profiles": _profiles(shard).head(among),
+        "outcomes": _outcomes(shard, signal).head(among),
+    }
+    if every_category:
+        edges = elsewhere.edges(shard).filter(pl.col("a") < among, pl.col("b") < among)
+        tables["events"] = pl.concat([tables["events"], elsewhere.draw(shard)])
+        tables["edges"] = edges.drop("a", "b")
+    tables["events"] = tables["events"].filter(pl.col("person") < among).drop("person")
+    return tables
 
 
 def _schema() -> dict[str, object]:
@@ -69,11 +100,12 @@ def _schema() -> dict[str, object]:
 
 
 def _shard(first: int, seed: int, cutoff: datetime) -> Shard:
+    keys = {topic: first * len(TOPICS) + i for i, topic in enumerate(TOPICS)}
+    further = elsewhere.TOPICS
+    keys |= {topic: FURTHER_KEYS + first * len(further) + i for i, topic in enumerate(further)}
     streams = {
-        topic: np.random.Generator(
-            np.random.Philox(key=np.array([seed, first * len(TOPICS) + i], dtype=np.uint64))
-        )
-        for i, topic in enumerate(TOPICS)
+        topic: np.random.Generator(np.random.Philox(key=np.array([seed, key], dtype=np.uint64)))
+        for topic, key in keys.items()
     }
     return Shard(
         users=pl.Series([f"syn-{first + i:06d}" for i in range(SHARD_USERS)]),

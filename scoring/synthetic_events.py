@@ -53,7 +53,7 @@ def draw(shard: Shard) -> pl.DataFrame:
 def _device(shard: Shard) -> list[pl.DataFrame]:
     rng, traits = shard.streams["device"], shard.people.traits
     active = 0.1 + 0.5 * normal_rank(shown(rng, traits, "device_days"))
-    person, days = _log_days(shard, rng, active)
+    person, days = log_days(shard, rng, active)
     evenness = shown(rng, traits, "device_evenness")[person]
     # An uneven user has quiet and loud days of the same mean.
     loudness = np.exp(np.exp(-0.5 - 0.3 * evenness) * rng.standard_normal(len(person)))
@@ -61,7 +61,7 @@ def _device(shard: Shard) -> list[pl.DataFrame]:
     base = np.log(NIGHT_SHARE / (1 - NIGHT_SHARE))
     at_night = 1 / (1 + np.exp(-(base + 0.6 * shown(rng, traits, "night_use"))))
     return [
-        _table(
+        table(
             shard,
             (Category.DEVICE_USAGE, "session"),
             person,
@@ -79,12 +79,12 @@ def _app(shard: Shard) -> list[pl.DataFrame]:
     days_a_month = synthetic_people.at_quantile("page_view_days_per_month", use)
     views_a_day = synthetic_people.at_quantile("page_views_per_month", use) / days_a_month
     active = np.where(use < share("without_app"), 0, np.minimum(days_a_month / MONTH_DAYS, 1))
-    person, days = _log_days(shard, rng, active)
+    person, days = log_days(shard, rng, active)
     views = 1 + rng.poisson(views_a_day[person])
     checks = rng.uniform(size=len(person)) < 0.3 * normal_rank(shown(rng, traits, "bill_checks"))[person]
     return [
-        _table(shard, (Category.APP_ACTIVITY, "page_view"), person, days, count=views),
-        _table(shard, (Category.APP_ACTIVITY, "bill_check"), person[checks], days[checks]),
+        table(shard, (Category.APP_ACTIVITY, "page_view"), person, days, count=views),
+        table(shard, (Category.APP_ACTIVITY, "bill_check"), person[checks], days[checks]),
     ]
 
 
@@ -93,15 +93,15 @@ def _shopping(shard: Shard) -> list[pl.DataFrame]:
     rank = normal_rank(shown(rng, traits, "orders"))
     a_day = synthetic_people.at_quantile("purchases_per_half_year", rank) * share("purchases_seen") / 182
     a_day = np.where(rng.uniform(size=len(rank)) < share("without_shop"), 0, a_day)
-    person, days = _scattered(rng, a_day, shard.decided_days + HISTORY_DAYS)
+    person, days = scattered(rng, a_day, shard.decided_days + HISTORY_DAYS)
     typical = np.log(synthetic_people.chosen("order_amount")[""]) + 0.6 * shown(rng, traits, "order_amount")
     amount = np.round(np.exp(typical[person] + 0.8 * rng.standard_normal(len(person))), 2)
     refunds = 1 / (1 + np.exp(-(-2.8 + 0.7 * shown(rng, traits, "refunds"))))
     later = days - rng.uniform(1, 10, len(person))
     back = (rng.uniform(size=len(person)) < refunds[person]) & (later > 0)
     return [
-        _table(shard, (Category.SHOPPING, "order"), person, days, value=amount),
-        _table(shard, (Category.SHOPPING, "refund"), person[back], later[back], value=amount[back]),
+        table(shard, (Category.SHOPPING, "order"), person, days, value=amount),
+        table(shard, (Category.SHOPPING, "refund"), person[back], later[back], value=amount[back]),
     ]
 
 
@@ -109,7 +109,7 @@ def _credit(shard: Shard) -> list[pl.DataFrame]:
     rng, people = shard.streams["credit"], shard.people
     thin = normal_rank(shown(rng, people.traits, "thin_file")) < share("thin_file")
     a_day = np.where(thin, 0, LOANS_PER_YEAR / 365 * np.exp(0.4 * shown(rng, people.traits, "loans")))
-    person, opened = _scattered(rng, a_day, shard.decided_days + HISTORY_DAYS)
+    person, opened = scattered(rng, a_day, shard.decided_days + HISTORY_DAYS)
     n = len(person)
     term = rng.choice([30, 60, 90], n)
     amount = np.round(people.income[person] * rng.uniform(0.3, 1.5, n), -2) + 100
@@ -128,8 +128,8 @@ def _credit(shard: Shard) -> list[pl.DataFrame]:
     is_repaid, is_closed = repaid > 0, closed > 0
     credit = Category.CREDIT_HISTORY
     return [
-        _table(shard, (credit, "loan_opened"), person, opened, value=amount, attributes=terms),
-        _table(
+        table(shard, (credit, "loan_opened"), person, opened, value=amount, attributes=terms),
+        table(
             shard,
             (credit, "loan_first_repaid_days_late"),
             person[is_repaid],
@@ -137,7 +137,7 @@ def _credit(shard: Shard) -> list[pl.DataFrame]:
             value=late[is_repaid],
             attributes={"loan": loan[is_repaid]},
         ),
-        _table(
+        table(
             shard,
             (credit, "loan_closed_after_days"),
             person[is_closed],
@@ -148,7 +148,7 @@ def _credit(shard: Shard) -> list[pl.DataFrame]:
     ]
 
 
-def _log_days(shard: Shard, rng: np.random.Generator, active: Numbers) -> tuple[Counts, Numbers]:
+def log_days(shard: Shard, rng: np.random.Generator, active: Numbers) -> tuple[Counts, Numbers]:
     """Draw the active days of both log periods, as (person, days before the cut-off).
 
     A day's line is written in its last second, so that nothing is known before it happened.
@@ -161,7 +161,7 @@ def _log_days(shard: Shard, rng: np.random.Generator, active: Numbers) -> tuple[
     return person, days + since_midnight
 
 
-def _scattered(rng: np.random.Generator, a_day: Numbers, period_days: Numbers) -> tuple[Counts, Numbers]:
+def scattered(rng: np.random.Generator, a_day: Numbers, period_days: Numbers) -> tuple[Counts, Numbers]:
     """Scatter events evenly over each person's period before the cut-off, the earliest first."""
     person = np.repeat(np.arange(len(a_day)), rng.poisson(a_day * period_days))
     days = rng.uniform(0, 1, len(person)) * (period_days[person] - 1) + 1
@@ -169,7 +169,7 @@ def _scattered(rng: np.random.Generator, a_day: Numbers, period_days: Numbers) -
     return person[order], days[order]
 
 
-def _table(
+def table(
     shard: Shard,
     what: tuple[Category, str],
     person: Counts,
@@ -179,8 +179,9 @@ def _table(
     count: Counts | None = None,
     attributes: Mapping[str, npt.NDArray[np.generic]] | None = None,
 ) -> pl.DataFrame:
+    """Write events of one kind in canonical columns; `person` is the place in the shard."""
     category, name = what
-    table = pl.DataFrame({"person": person}).with_columns(
+    events = pl.DataFrame({"person": person}).with_columns(
         user=shard.users.gather(person),
         at=moments(shard.cutoff, days_before),
         category=pl.lit(category.value),
@@ -190,6 +191,8 @@ def _table(
         attributes=pl.lit(None, dtype=pl.String),
     )
     if attributes is None:
-        return table
+        return events
     written = pl.DataFrame({key: pl.Series(key, of) for key, of in attributes.items()})
-    return table.with_columns(attributes=written.select(pl.struct(pl.all()).struct.json_encode()).to_series())
+    return events.with_columns(
+        attributes=written.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    )

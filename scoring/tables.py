@@ -1,4 +1,4 @@
-"""The tables of scoring: models, features, scores, previews, reviews, licences."""
+"""The tables of scoring: models, features, scores, shadows, previews, reviews, licences."""
 
 from typing import Any
 
@@ -21,6 +21,8 @@ class ModelRow(Model):
     registered_by = fields.TextField()
     validated_by = fields.TextField(null=True)
     approved_by = fields.TextField(null=True)
+    approval = fields.BinaryField(null=True)
+    shadowed_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "scoring_model"
@@ -56,9 +58,72 @@ class ScoreRow(Model):
     issued_at = fields.DatetimeField()
     valid_until = fields.DatetimeField()
     set_aside_at = fields.DatetimeField(null=True)
+    product = fields.UUIDField(null=True)
+    cutoff = fields.IntField(null=True)
 
     class Meta:
         table = "scoring_score"
+
+
+class CutoffRow(Model):
+    """The points from which on a product's threshold answers say `above`: one records it, another approves it."""
+
+    id = fields.UUIDField(primary_key=True)
+    partner = fields.UUIDField()
+    product = fields.UUIDField()
+    points = fields.IntField()
+    recorded_by = fields.TextField()
+    recorded_at = fields.DatetimeField()
+    approved_by = fields.TextField(null=True)
+    approved_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "scoring_cutoff"
+
+
+class AnswerRow(Model):
+    """An income, a limit or a portrait as it was told, with all that is needed to work it out again."""
+
+    id = fields.UUIDField(primary_key=True)
+    kind = fields.TextField()
+    user_id = fields.UUIDField()
+    partner = fields.UUIDField()
+    relay = fields.UUIDField(null=True)
+    grant_id = fields.UUIDField()
+    model = fields.UUIDField()
+    told: fields.Field[dict[str, Any]] = fields.JSONField()
+    used = ArrayField("text")
+    not_used = ArrayField("text")
+    channel = fields.TextField()
+    vector = fields.BinaryField()
+    events = ArrayField("int")
+    active_days = ArrayField("int")
+    snapshot = fields.TextField()
+    permit_digest = fields.TextField()
+    code_version = fields.TextField()
+    fact = fields.UUIDField()
+    fact_promise = fields.TextField()
+    issued_at = fields.DatetimeField()
+    valid_until = fields.DatetimeField()
+    set_aside_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "scoring_answer"
+
+
+class DisclosureRow(Model):
+    """How many bits of a person's score one institution was told, and on which basis; kept for 90 days."""
+
+    id = fields.UUIDField(primary_key=True)
+    user_id = fields.UUIDField()
+    institution = fields.UUIDField()
+    basis = fields.UUIDField()
+    disclosure = fields.TextField()
+    bits = fields.IntField()
+    told_at = fields.DatetimeField()
+
+    class Meta:
+        table = "scoring_disclosure"
 
 
 class ReviewRow(Model):
@@ -93,9 +158,24 @@ class PreviewRow(Model):
     permit_digest = fields.TextField()
     made_at = fields.DatetimeField()
     keep_until = fields.DatetimeField()
+    hints: fields.Field[list[dict[str, Any]]] = fields.JSONField()
 
     class Meta:
         table = "scoring_preview"
+
+
+class ShadowRow(Model):
+    """What the challenger says of the data of a score that was issued."""
+
+    score = fields.UUIDField(primary_key=True)
+    model = fields.UUIDField()
+    user_id = fields.UUIDField()
+    points = fields.IntField(null=True)
+    log_odds = fields.TextField(null=True)
+    made_at = fields.DatetimeField()
+
+    class Meta:
+        table = "scoring_shadow"
 
 
 class LicenceRow(Model):
@@ -119,7 +199,27 @@ class LicenceRow(Model):
         table = "scoring_licence"
 
 
+class SnapshotRow(Model):
+    """Everybody's features, computed from the store up to a moment, and how far that has come."""
+
+    id = fields.UUIDField(primary_key=True)
+    model = fields.TextField()
+    cutoff = fields.DatetimeField()
+    buckets_done = fields.IntField()
+    people = fields.IntField()
+    started_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "scoring_snapshot"
+
+
+holdings.deletes("scoring_behaviour", part=None)
+holdings.deletes("scoring_prepared", part=None)
 holdings.deletes("scoring_feature", part="behaviour")
 holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))
 holdings.deletes("scoring_review", part="reviews", prefix="rvw")
 holdings.deletes("scoring_preview", part="previews")
+holdings.deletes("scoring_answer", part="answers", prefix="ans", known_to=("partner", "relay"))
+holdings.deletes("scoring_disclosure", part="disclosures")
+holdings.deletes("scoring_shadow", part="shadow_scores")

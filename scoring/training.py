@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from compliance.refusals import Refusal
 from compliance.vocabulary import Categories
-from scoring import calibration, card, example, lessons, manifest, policy, scorer, trees
+from scoring import boosting, calibration, card, deciles, example, lessons, manifest, policy, scorer, trees
+from scoring.boosting import STANDARD, Recipe, Way
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
-from scoring.manifest import Line, Manifest
+from scoring.manifest import Manifest
 from scoring.policy import Scale
 from scoring.scorer import Scorer
 
 Progress = Callable[[str, float], None]
 
 MOST_ROWS_FOR_INTERVALS = 5_000
+LATER_SHARE = 0.3
 KEPT_OF_EXPORT = ("features_info", "oblivious_trees", "scale_and_bias")
 CHANGES_BY_RUN = ("model_guid", "train_finish_time")
 
@@ -34,21 +36,6 @@ class CannotTrain(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How much is grown: `copies` of each row with other categories hidden, `twins` for the intervals."""
-
-    trees: int = 300
-    depth: int = 5
-    learning_rate: float = 0.03
-    copies: int = 3
-    folds: int = 5
-    twins: int = 8
-
-
-STANDARD = Recipe()
-
-
-@dataclass(frozen=True, slots=True)
 class Artifact:
     """A trained model as files; `digest` is the SHA-256 of the manifest, which holds the hash of each other."""
 
@@ -56,14 +43,12 @@ class Artifact:
     files: Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How one booster is grown, and who is told."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grown:
+    """A model in memory with the files that hold its trees."""
 
-    recipe: Recipe
-    seed: int
-    threads: int
-    tell: Callable[[str], None]
+    model: Scorer
+    files: Mapping[str, bytes]
 
 
 def train(
@@ -80,43 +65,60 @@ def train(
     recipe: Recipe = STANDARD,
     invented: Matrix | None = None,
     progress: Progress | None = None,
+    keep_learning: bool = False,
 ) -> Artifact:
     """Train, calibrate, measure; the same rows, seed and threads give the same digest.
 
     `defaulted`, `fit` and `validate` are [row]; a row in neither is left out and counted. Outcomes of
-    `validate` are read by the card and by nothing else. `about` is recorded as it is. `invented` people hold the
-    same features; one of them is kept with the model as its example. Refuses `CannotTrain`.
+    `validate` are read by the card and by nothing else, unless the model is to `keep_learning`: then one is grown
+    again from all rows in the same way, and the card is the first one's, as it says. `about` is recorded as it is.
+    `invented` people hold the same features; one of them is kept with the model as its example. Refuses `CannotTrain`.
     """
     lesson = lessons.prepare(matrix, defaulted)
     fitted, held = _rows(lesson, fit, validate)
-    way = _Way(recipe, seed, threads, _counter(progress, 2 + recipe.folds + recipe.twins))
-    booster = _boost(lesson, fitted, way)
+    steps = recipe.folds + recipe.twins + 1
+    way = Way(recipe, seed, threads, _counter(progress, (1 + keep_learning) * steps + 1))
+    measured_on = "first_70_30" if keep_learning else "itself"
+    told = {**about, **_made(matrix, way), "measured_on": measured_on}
+    grown = _grow(lesson, fitted, way, scale, horizon_days, told)
+    measured = card.write(grown.model, matrix, defaulted, fit=fit, validate=validate, seed=seed)
+    way.tell("card")
+    if keep_learning:
+        grown = _grow(lesson, np.sort(np.concatenate([fitted, held])), way, scale, horizon_days, told)
+    files = {**grown.files, manifest.CARD: measured}
+    chosen = example.choose(grown.model, invented) if invented else None
+    return _bind(grown.model.manifest, files | ({manifest.EXAMPLE: chosen} if chosen else {}))
+
+
+def _grow(
+    lesson: Lesson, rows: Rows, way: Way, scale: Scale, horizon_days: int, about: Mapping[str, str]
+) -> _Grown:
+    """Grow one model from these rows: its size and its calibration from folds of people it has not seen."""
+    raw, enough = _cross_fit(lesson, rows, way)
+    booster = boosting.boost(lesson, rows, enough)
     way.tell("model")
-    lines = _calibrate(lesson, fitted, way)
+    held, bad = lesson.enough[rows], lesson.defaulted[rows]
+    lines = calibration.lines(raw, lesson.categories, held, bad, _later(lesson, rows))
     exported, native = _export(booster)
     stated = Manifest(
         inputs=lesson.inputs,
         calibration=lines,
         half_widths=dict.fromkeys(lines, (0.0,) * policy.STEPS),
         minimum=lesson.minimum,
-        cutoffs=policy.STANDARD_CUTOFFS,
+        cutoffs=_cutoffs(scale, calibration.together(raw, lines, lesson.categories, held)),
         scale=scale,
         horizon_days=horizon_days,
-        about={**about, **_made(matrix, way)},
+        about={**about, "trees": str(enough.recipe.trees)},
         files={},
     )
     draft = Scorer("draft", stated, trees.read(exported))
-    stated = replace(
-        stated,
-        half_widths=_half_widths(draft, lesson, fitted, held, way),
-        cutoffs=_cutoffs(draft, lesson, held),
-    )
-    draft = Scorer("draft", stated, draft.trees)
-    measured = card.write(draft, matrix, defaulted, fit=fit, validate=validate, seed=seed)
-    way.tell("card")
-    files = {manifest.TREES: exported, manifest.CATBOOST: native, manifest.CARD: measured}
-    chosen = example.choose(draft, invented) if invented else None
-    return _bind(stated, files | ({manifest.EXAMPLE: chosen} if chosen else {}))
+    stated = replace(stated, half_widths=_half_widths(draft, lesson, rows, enough))
+    files = {
+        manifest.TREES: exported,
+        manifest.CATBOOST: native,
+        manifest.DECILES: deciles.write(lesson.matrix, rows),
+    }
+    return _Grown(Scorer("draft", stated, draft.trees), files)
 
 
 def save(artifact: Artifact, folder: Path) -> Path:
@@ -168,93 +170,50 @@ def _counter(progress: Progress | None, steps: int) -> Callable[[str], None]:
     return tell
 
 
-def _boost(lesson: Lesson, rows: Rows, way: _Way) -> catboost.CatBoostClassifier:
-    """Grow oblivious trees on the rows, each also with categories hidden at random.
-
-    No monotone constraint is set: every category can be hidden, CatBoost reads a hidden value as the
-    smallest, and a constraint would make hiding it the best or the worst there is. The card reports instead
-    how often the trees run against a feature's stated direction.
-    """
-    shown, source = lessons.copies(lesson, rows, way.recipe.copies, np.random.default_rng(way.seed))
-    booster = catboost.CatBoostClassifier(
-        iterations=way.recipe.trees,
-        depth=way.recipe.depth,
-        learning_rate=way.recipe.learning_rate,
-        loss_function="Logloss",
-        boosting_type="Plain",
-        grow_policy="SymmetricTree",
-        nan_mode="Min",
-        random_seed=way.seed,
-        thread_count=way.threads,
-        allow_writing_files=False,
-        verbose=False,
-    )
-    values = np.asfortranarray(lessons.shown(lesson, source, shown))
-    return booster.fit(catboost.Pool(values, lesson.defaulted[source].astype(np.float32)))
-
-
-def _predict(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, used: Flags) -> Floats:
-    """Raw log-odds of rows of which only the `used` categories are shown."""
-    values = np.asfortranarray(lessons.shown(lesson, rows, np.broadcast_to(used, (len(rows), len(used)))))
-    return np.asarray(booster.predict(values, prediction_type="RawFormulaVal"), np.float64)
-
-
-def _calibrate(lesson: Lesson, rows: Rows, way: _Way) -> dict[Categories, Line]:
-    """Calibrate every set of categories on predictions by models that had not seen the user."""
-    users = np.random.default_rng(way.seed).permutation(lesson.user_of.max() + 1)
-    fold_of = users[lesson.user_of[rows]] % way.recipe.folds
+def _cross_fit(lesson: Lesson, rows: Rows, way: Way) -> tuple[dict[Categories, Floats], Way]:
+    """Raw log-odds [row] of every set of categories by models that had not seen the user, and how much these grew."""
+    present, of = np.unique(lesson.user_of[rows], return_inverse=True)
+    fold_of = np.random.default_rng(way.seed).permutation(len(present))[of] % way.recipe.folds
     subsets = lessons.subsets(lesson)
     raw = {used: np.full(len(rows), np.nan) for used in subsets}
+    boosters = []
     for fold in range(way.recipe.folds):
-        booster = _boost(lesson, rows[fold_of != fold], way)
+        booster = boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold])
         for used, flags in subsets.items():
             here = np.flatnonzero((fold_of == fold) & lessons.having(lesson, rows, flags))
             if here.size:
-                raw[used][here] = _predict(booster, lesson, rows[here], flags)
+                raw[used][here] = boosting.predict(booster, lesson, rows[here], flags)
+        boosters.append(booster)
         way.tell("calibration")
-    return calibration.lines(raw, lesson.categories, lesson.enough[rows], lesson.defaulted[rows])
+    return raw, boosting.grown_enough(boosters, way)
 
 
-def _half_widths(
-    draft: Scorer, lesson: Lesson, fitted: Rows, held: Rows, way: _Way
-) -> dict[Categories, tuple[float, ...]]:
+def _later(lesson: Lesson, rows: Rows) -> Flags:
+    """Which rows are of the later 30 % in time; none where there is only one time."""
+    moments = np.array([cutoff.timestamp() for cutoff in lesson.matrix.cutoffs])[rows]
+    return np.asarray(moments > np.quantile(moments, 1 - LATER_SHARE))
+
+
+def _half_widths(draft: Scorer, lesson: Lesson, rows: Rows, way: Way) -> dict[Categories, tuple[float, ...]]:
     """Half the 80 % interval of the points, by set of categories and step of the scale.
 
-    From the spread of `twins`: models of half the trees at twice the rate, each on users drawn with
-    replacement (Efron 1979). Features of held-out rows are read, their outcomes are not.
+    From the spread of twins over people whom each of them has not seen.
     """
-    held = held[:: 1 + len(held) // MOST_ROWS_FOR_INTERVALS]
-    lines = draft.manifest.calibration
-    rows = {
-        used: (flags, held[lessons.having(lesson, held, flags)])
-        for used, flags in lessons.subsets(lesson).items()
-        if used in lines
-    }
-    rows = {
-        used: (flags, some) for used, (flags, some) in rows.items() if len(some) >= calibration.LEAST_ROWS
-    }
-    twins = _twins(lesson, fitted, way)
-    raw = {
-        used: np.array([_predict(twin, lesson, some, flags) for twin in twins])
-        for used, (flags, some) in rows.items()
-    }
+    some = rows[:: 1 + len(rows) // MOST_ROWS_FOR_INTERVALS]
+    lines, subsets = draft.manifest.calibration, lessons.subsets(lesson)
+    having = {used: some[lessons.having(lesson, some, subsets[used])] for used in lines}
+    having = {used: of for used, of in having.items() if len(of) >= calibration.LEAST_ROWS}
+    raw: dict[Categories, list[Floats]] = {used: [] for used in having}
+    for twin, unseen in boosting.twins(lesson, rows, way):
+        for used, of in having.items():
+            predicted = boosting.predict(twin, lesson, of, subsets[used])
+            raw[used].append(np.where(unseen[lesson.user_of[of]], predicted, np.nan))
     return {
-        used: calibration.half_widths(_points(draft, lesson, some, flags), lines[used].slope * raw[used])
-        for used, (flags, some) in rows.items()
+        used: calibration.half_widths(
+            _points(draft, lesson, of, subsets[used]), lines[used].slope * np.array(raw[used])
+        )
+        for used, of in having.items()
     }
-
-
-def _twins(lesson: Lesson, fitted: Rows, way: _Way) -> list[catboost.CatBoostClassifier]:
-    recipe = replace(way.recipe, trees=1 + way.recipe.trees // 2, learning_rate=2 * way.recipe.learning_rate)
-    random = np.random.default_rng(way.seed)
-    people = lesson.user_of.max() + 1
-    twins = []
-    for number in range(recipe.twins):
-        drawn = np.bincount(random.integers(people, size=people), minlength=people)
-        again = np.repeat(fitted, drawn[lesson.user_of[fitted]])
-        twins.append(_boost(lesson, again, replace(way, recipe=recipe, seed=way.seed + 1 + number)))
-        way.tell("intervals")
-    return twins
 
 
 def _points(draft: Scorer, lesson: Lesson, rows: Rows, used: Flags) -> NDArray[np.int16]:
@@ -267,15 +226,15 @@ def _points(draft: Scorer, lesson: Lesson, rows: Rows, used: Flags) -> NDArray[n
     ).points
 
 
-def _cutoffs(draft: Scorer, lesson: Lesson, held: Rows) -> tuple[int, ...]:
-    """Least points of bands A to D: fixed on the standard scale, else fifths of the held-out people."""
-    if draft.manifest.scale is Scale.STANDARD:
+def _cutoffs(scale: Scale, log_odds: Floats) -> tuple[int, ...]:
+    """Least points of bands A to D: fixed on the standard scale, else fifths of people, each by models unlike theirs."""
+    if scale is Scale.STANDARD:
         return policy.STANDARD_CUTOFFS
-    points = _points(draft, lesson, held, np.ones(len(lesson.categories), np.bool_))
-    answered = points[points != scorer.NO_ANSWER]
-    if not answered.size:
-        raise CannotTrain("no held-out row can be scored, so the product's bands have no cut-offs")
-    return tuple(int(cutoff) for cutoff in np.quantile(answered, [0.8, 0.6, 0.4, 0.2]))
+    known = log_odds[np.isfinite(log_odds)]
+    if not known.size:
+        raise CannotTrain("no row can be scored, so the product's bands have no cut-offs")
+    points = [policy.points(each) for each in known.tolist()]
+    return tuple(int(cutoff) for cutoff in np.quantile(points, [0.8, 0.6, 0.4, 0.2]))
 
 
 def _export(booster: catboost.CatBoostClassifier) -> tuple[bytes, bytes]:
@@ -292,7 +251,7 @@ def _export(booster: catboost.CatBoostClassifier) -> tuple[bytes, bytes]:
         return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode(), native.read_bytes()
 
 
-def _made(matrix: Matrix, way: _Way) -> dict[str, str]:
+def _made(matrix: Matrix, way: Way) -> dict[str, str]:
     recipe = {f"recipe_{name}": str(value) for name, value in asdict(way.recipe).items()}
     return recipe | {
         "matrix": matrix.digest,

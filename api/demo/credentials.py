@@ -12,7 +12,7 @@ from api import passwords
 from api.demo import bank
 from api.demo.callers import BankSoftware
 from api.oauth import clients
-from api.oauth.scopes import Scope
+from api.oauth.scopes import OPERATORS, Scope
 from api.settings import Settings
 from compliance.act import open_act
 from compliance.vocabulary import PartnerId, UserId, Worker
@@ -53,7 +53,7 @@ async def client(settings: Settings, code: str, partner: PartnerId, hosts: Mappi
             client_id=client_id(code, hosts),
             partner=partner,
             jwks={"keys": [key.as_dict(private=False)]},
-            scopes=list(Scope),
+            scopes=[scope for scope in Scope if scope not in OPERATORS],
             redirect_uris=[back] if back else [],
         )
     _keep(file, json.dumps(key.as_dict(private=True)))

@@ -119,7 +119,7 @@ async def _team() -> Team:
 
 
 async def _model(settings: Settings, team: Team, read: Behaviour, tell: Tell) -> tuple[Developed, Scorer]:
-    """Develop, register, validate and promote: three steps, three people."""
+    """Develop, register, validate, approve and put in use: three people."""
     async with open_act(team.developer, Purpose.MODEL_DEVELOPMENT) as act:
         permit = permits.research_permit(act, read.name, act.now)
     developed = development.develop(permit, read, settings.offered, seed=SEED, threads=THREADS, progress=tell)
@@ -129,9 +129,15 @@ async def _model(settings: Settings, team: Team, read: Behaviour, tell: Tell) ->
     if row.state == "candidate":
         async with open_act(team.validator, Purpose.MODEL_DEVELOPMENT) as act:
             row = await registry.validate(act, row.id)
-    if row.state != "champion":
+    if row.state == "validated":
+        async with open_act(team.officer, Purpose.MODEL_DEVELOPMENT) as act:
+            row = await registry.approve(act, row.id)
+    if row.state == "approved":
         async with open_act(team.officer, Purpose.MODEL_DEVELOPMENT) as act:
             await registry.promote(act, row.id)
+    if row.state == "retired":  # another set was played since
+        async with open_act(team.officer, Purpose.MODEL_DEVELOPMENT) as act:
+            await registry.roll_back(act, row.id)
     return developed, registry.scorer(developed.artifact.digest)
 
 

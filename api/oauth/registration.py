@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 from cryptography import x509
 
 from api.oauth import key_sets
-from api.oauth.scopes import Scope
+from api.oauth.scopes import OPERATORS, Scope
 from compliance.refusals import Fault, Unacceptable
-from compliance.vocabulary import PartnerClient, PartnerId
+from compliance.vocabulary import OPERATOR, PartnerClient, PartnerId
 from consent.grants import PARTNERS_ASK_FOR
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
@@ -69,6 +69,12 @@ def check(wanted: Registration, *, loopback: bool, by: PartnerClient | None = No
         )
     if not wanted["scopes"] or set(wanted["scopes"]) - set(Scope):
         faults.append(Fault("/scopes", "unknown_scope", f"name one or more of {' '.join(Scope)}"))
+    elif set(wanted["scopes"]) & OPERATORS and wanted["partner"] != OPERATOR:
+        faults.append(Fault("/scopes", "operators_own", "only the operator's own clients bring behaviour"))
+    elif wanted["partner"] == OPERATOR and set(wanted["scopes"]) - OPERATORS:
+        faults.append(
+            Fault("/scopes", "operators_own", f"the operator's clients are for {' '.join(OPERATORS)}")
+        )
     purposes = wanted.get("purposes", PARTNERS_ASK_FOR)
     if not purposes or set(purposes) - PARTNERS_ASK_FOR:
         allowed = " ".join(sorted(PARTNERS_ASK_FOR))

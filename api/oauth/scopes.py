@@ -13,6 +13,7 @@ class Scope(StrEnum):
     OUTCOMES = "outcomes"
     LOG = "log"
     CLIENTS = "clients"
+    BEHAVIOUR = "behaviour"
     GRANT_MANAGEMENT_QUERY = "grant_management_query"
     GRANT_MANAGEMENT_REVOKE = "grant_management_revoke"
 
@@ -23,3 +24,5 @@ DELEGATED = frozenset(
 """What a token that a person's consent stands behind can be for: that consent, and what it allows."""
 USUAL = frozenset({Scope.GRANTS, Scope.SCORES})
 """What such a token is for where nothing was asked."""
+OPERATORS = frozenset({Scope.BEHAVIOUR})
+"""What the operator's own clients are for, and nobody else's."""

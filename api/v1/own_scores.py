@@ -1,5 +1,6 @@
 """/v1/me/scores: a person's own scores, with the reasons in full."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import msgspec
@@ -13,6 +14,7 @@ from compliance import ids
 from compliance.vocabulary import Language, PartnerId
 from consent import permits, receipts
 from scoring import own_scores
+from scoring.answers.hints import Hint
 from scoring.own_scores import OwnScore
 
 LanguageParameter = Annotated[
@@ -28,6 +30,30 @@ class OwnReason(msgspec.Struct, frozen=True):
     category: str
     direction: str
     text: str
+
+
+class OwnMove(msgspec.Struct, frozen=True):
+    """Where a measure is, and where it would have been."""
+
+    feature: str
+    unit: str
+    value: float
+    moved_to: float
+
+
+class OwnHint(msgspec.Struct, frozen=True):
+    """What would have raised the score: one behaviour otherwise, all else as it is. It is no promise.
+
+    `steps` are tenths of the people that the model learned from; each of `moves` is a measure of the behaviour.
+    """
+
+    code: str
+    version: int
+    category: str
+    points: int
+    steps: int
+    text: str
+    moves: list[OwnMove]
 
 
 class OwnScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +72,8 @@ class OwnScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
     set_aside_at: str | None = None
     """Since when no partner may use it any more."""
     review_id: str | None = None
+    hints: list[OwnHint] | None = None
+    """What would have raised it; given with one score, where the model finds any."""
 
 
 @get("/v1/me/scores", opt=person(), summary="My scores")
@@ -87,7 +115,13 @@ def view(score: OwnScore) -> OwnScoreView:
         disputed=score.disputed,
         set_aside_at=when(row.set_aside_at) if row.set_aside_at else None,
         review_id=ids.public("rvw", score.review.id) if score.review else None,
+        hints=[_hint(hint, text) for hint, text in score.hints] or None,
     )
+
+
+def _hint(hint: Hint, text: str) -> OwnHint:
+    moves = [OwnMove(**asdict(move)) for move in hint.moves]
+    return OwnHint(hint.code, hint.version, hint.category, hint.points, hint.steps, text, moves)
 
 
 routes = [list_own_scores, show_own_score]

@@ -1,6 +1,7 @@
 """/v1/scores: a partner asks for the score of a person who consented."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
@@ -11,12 +12,14 @@ from api.oauth.scopes import Scope
 from api.v1.wire import Id, when
 from compliance import ids
 from compliance.act import Act
+from compliance.refusals import Fault, Unacceptable
 from compliance.replies import Stored, check_on_replay
 from compliance.vocabulary import AnswerForm, Category
 from consent import people
 from consent.people import Pseudonym
 from partners import directory
 from scoring import scores
+from scoring.answers import thresholds
 from scoring.release import Released
 from scoring.scores import Given
 
@@ -29,6 +32,8 @@ class ScoreRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     categories: Annotated[list[Category], msgspec.Meta(min_length=1, max_length=9)]
     answer: AnswerForm = AnswerForm.FULL
     recipient: Id | None = None
+    product: Id | None = None
+    """With `threshold`, and only then: the product of the recipient's whose cut-off is asked about."""
 
 
 class ReasonView(msgspec.Struct, frozen=True):
@@ -48,15 +53,16 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 class ScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An evaluation. It never says approve or decline."""
+    """An evaluation. It never says approve or decline.
+
+    A `threshold` answer has `above` and none of band, points, probability, confidence and reasons: each of them would
+    tell on which side of other cut-offs the person is.
+    """
 
     id: str
     answer: str
-    band: str
     scale: str
-    confidence: str
     coverage: Coverage
-    reasons: list[ReasonView]
     model: str
     channel: str
     grant_id: str
@@ -64,6 +70,12 @@ class ScoreView(msgspec.Struct, frozen=True, omit_defaults=True):
     valid_until: str
     fact_id: str
     fact_promise: str
+    band: str | None = None
+    confidence: str | None = None
+    reasons: list[ReasonView] | None = None
+    product: str | None = None
+    above: bool | None = None
+    """Whether the points reach the product's cut-off; the same for 90 days."""
     points: int | None = None
     probability: str | None = None
     disputed: bool = False
@@ -90,10 +102,22 @@ async def issue_score(request: AnyRequest, data: JSONBody[ScoreRequest]) -> Resp
     async with request_act(request) as act:
         user = await people.by_pseudonym(act, Pseudonym(ids.private("usr", data.user)))
         recipient = await directory.relayed_for(act, data.recipient) if data.recipient else None
-        wanted = frozenset(data.categories)
-        released = await scores.issue(act, user, wanted, answer=data.answer, recipient=recipient)
+        wanted, product = frozenset(data.categories), _product(data)
+        if product is None:
+            released = await scores.issue(act, user, wanted, answer=data.answer, recipient=recipient)
+        else:
+            released = await thresholds.issue(act, user, wanted, product=product, recipient=recipient)
         body = view(released)
         return answered(act, body, 201, {"Location": f"/v1/scores/{body.id}"})
+
+
+def _product(data: ScoreRequest) -> UUID | None:
+    """The product that a threshold answer is about."""
+    asked = data.answer is AnswerForm.THRESHOLD
+    if asked != (data.product is not None):
+        detail = "name the product whose cut-off you ask about" if asked else "only for a threshold answer"
+        raise Unacceptable("a threshold answer is about one product", Fault("/product", "product", detail))
+    return ids.private("prd", data.product) if data.product else None
 
 
 @get("/v1/scores/{score_id:str}", opt=client(Scope.SCORES, scores.PURPOSE), summary="See an earlier score")
@@ -121,17 +145,19 @@ async def still_told(act: Act, stored: Stored) -> None:
 def view(released: Released[Given]) -> ScoreView:
     """What leaves: only a released evaluation can be shown."""
     given, row = released.value, released.value.row
-    full = row.answer == "full"
+    full, threshold = row.answer == AnswerForm.FULL, row.answer == AnswerForm.THRESHOLD
     return ScoreView(
         id=ids.public("scr", row.id),
         answer=row.answer,
         points=row.points if full else None,
-        band=row.band,
+        band=None if threshold else row.band,
         probability=row.probability if full else None,
         scale=row.scale,
-        confidence=row.confidence,
+        confidence=None if threshold else row.confidence,
         coverage=Coverage(row.used, row.not_used),
-        reasons=[ReasonView(**reason) for reason in row.reasons],
+        reasons=None if threshold else [ReasonView(**reason) for reason in row.reasons],
+        product=ids.public("prd", row.product) if row.product else None,
+        above=thresholds.above(row) if threshold else None,
         model=ids.public("mdl", row.model),
         channel=released.channel,
         grant_id=ids.public("gnt", row.grant_id),

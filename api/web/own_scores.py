@@ -11,15 +11,26 @@ from compliance.vocabulary import PartnerId
 from consent import permits
 from partners import directory
 from scoring import own_scores, reviews
+from scoring.answers import given, incomes
 
 
 @get("/me/scores", opt=person(), include_in_schema=False)
 async def list_own_scores(request: AnyRequest) -> Response[str]:
     """What it is, what it is not, and why it is what it is."""
     async with request_act(request) as act:
-        found = await own_scores.mine(act, permits.own_permit(act), page.language(request))
-        names = await directory.names(act, [PartnerId(score.row.partner) for score in found])
-        return page.show(request, "scores.html", scores=found, names=names, public=ids.public)
+        own = permits.own_permit(act)
+        found, others = await own_scores.mine(act, own, page.language(request)), await given.mine(act, own)
+        partners = [*(score.row.partner for score in found), *(row.partner for row in others)]
+        names = await directory.names(act, [PartnerId(partner) for partner in partners])
+        return page.show(
+            request,
+            "scores.html",
+            scores=found,
+            answers=others,
+            minor=incomes.MINOR,
+            names=names,
+            public=ids.public,
+        )
 
 
 @get("/me/scores/{score_id:str}", opt=person(), include_in_schema=False)
@@ -29,7 +40,8 @@ async def own_score(request: AnyRequest, score_id: FromPath[str]) -> Response[st
         own, language = permits.own_permit(act), page.language(request)
         score = await own_scores.one(act, own, ids.private("scr", score_id), language)
         names = await directory.names(act, [PartnerId(score.row.partner)])
-        return page.show(request, "score.html", score=score, names=names, public=ids.public)
+        helps = [(hint.points, text) for hint, text in score.hints]
+        return page.show(request, "score.html", score=score, helps=helps, names=names, public=ids.public)
 
 
 @post("/me/scores/{score_id:str}/review", opt=person(), include_in_schema=False, status_code=303)

@@ -12,7 +12,16 @@ from api.web import forms, me, notice, page
 from api.web.texts import Words
 from compliance import ids
 from compliance.act import View
-from compliance.vocabulary import OPERATOR, SENSITIVE, Categories, Category, GrantId, Purpose
+from compliance.vocabulary import (
+    OPERATOR,
+    SENSITIVE,
+    Categories,
+    Category,
+    GrantId,
+    Language,
+    Purpose,
+    UserId,
+)
 from consent import grants, notices
 from consent.tables import GrantRow
 from scoring import previews
@@ -34,13 +43,19 @@ async def self_view(request: AnyRequest, ask_id: AskId = None) -> Response[str]:
             "self_view.html",
             possible=await previews.possible(view),
             card=me.card(view, standing) if standing else None,
-            found=await previews.mine(view, user, GrantId(standing.id)) if standing else [],
+            found=await _found(view, user, standing, words.language) if standing else [],
             asked=asked,
             names=await me.names(view, [asked], []) if asked else {},
             query=f"?ask={ask_id}" if ask_id else "",
             until=view.now + timedelta(days=previews.PERIOD_DAYS),
             **_own_ask(words, request.app.state.settings.offered),
         )
+
+
+async def _found(view: View, user: UserId, standing: GrantRow, language: Language) -> list[tuple[Any, ...]]:
+    """What was worked out before: each with its lines, and what would have helped."""
+    kept = await previews.mine(view, user, GrantId(standing.id))
+    return [(row, lines, previews.helps(row, language)) for row, lines in kept]
 
 
 def _own_ask(words: Words, offered: Categories) -> dict[str, Any]:

@@ -120,7 +120,13 @@ async def test_an_answer_is_kept_unreadable_and_for_a_day(asking, owner):
 async def test_where_a_repeat_would_cost_the_key_is_demanded(asking, here):
     bank, _, _, body = asking
     demanded = {route.path for route in routes.every() if route.access.once}
-    assert demanded == {"/v1/scores", "/v1/prescreens", "/v1/outcomes", "/v1/applications"}
+    assert demanded == {
+        "/v1/scores",
+        "/v1/prescreens",
+        "/v1/outcomes",
+        "/v1/applications",
+        "/v1/operator/behaviour",
+    }
     for path, said, status in (
         ("/v1/scores", body, 400),
         ("/v1/grants", {"purpose": "portrait", "categories": sorted(ALL)}, 201),

@@ -348,7 +348,7 @@ async def test_in_production_the_operator_does_it(database, home, owner, method,
 
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL)
 async def test_without_the_scope_nobody_does(here, method, path):
-    bank = await here.software(scopes=tuple(set(Scope) - {Scope.CLIENTS}))
+    bank = await here.software(scopes=tuple(set(world.BANKS) - {Scope.CLIENTS}))
     refused(await bank.call(method, path), "insufficient_scope")
 
 

@@ -141,6 +141,7 @@ async def seen(site: Site, me: Browser, lender: PartnerId) -> list[str]:
         "/me/self-view",
         "/me/stopped",
         "/schema",
+        "/features",
     ]
     pages += ["/me/rights", "/me/disputes/new", "/me/grants", "/me/data", "/me/delete"]
     return [*pages, "/problems/consent_missing", "/signed-out"]
@@ -576,7 +577,9 @@ async def test_the_reference_is_drawn_from_our_own_description(site: Site) -> No
     assert 'data-spec="/schema/openapi.json"' in page.text
     described = (await browser.look("/schema/openapi.json")).json()
     assert "/v1/scores" in described["paths"]
-    assert not any(path.startswith(("/me", "/ask", "/schema", "/static")) for path in described["paths"])
+    assert not any(
+        path.startswith(("/me", "/ask", "/schema", "/features", "/static")) for path in described["paths"]
+    )
     assert "openapi: 3.1" in (await browser.look("/schema/openapi.yaml")).text
     for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert (await browser.look(file)).status_code == 200, file

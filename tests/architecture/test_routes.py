@@ -33,6 +33,7 @@ def test_what_anybody_may_call_is_listed():
         "GET /.well-known/oauth-protected-resource",
         "GET /deleted/{deletion_id:str}",
         "GET /deleted/{deletion_id:str}/certificate",
+        "GET /features",
         "GET /healthz",
         "GET /oauth/authorize",
         "GET /problems/{code:str}",
@@ -46,6 +47,7 @@ def test_what_anybody_may_call_is_listed():
         "GET /signed-out",
         "GET /static/{file_path:path}",
         "GET /v1/deletions/{deletion_id:str}",
+        "GET /v1/features",
         "GET /v1/log/checkpoint",
         "GET /v1/log/key",
         "GET /v1/log/tile/{path:path}",
@@ -66,6 +68,8 @@ def test_access_fits_the_address(route):
     first = route.path.split("/")[1]
     if route.path.startswith(("/v1/me", "/v1/applications")) or first in ("me", "apply", "ask"):
         assert kind == "person"
+    elif route.path.startswith("/v1/operator/behaviour"):  # the operator's own software
+        assert (kind, route.access.scope) == ("client", Scope.BEHAVIOUR)
     elif first == "compliance" or route.path.startswith(("/v1/operator", "/v1/log/tile/entries")):
         assert kind == "staff"
         assert route.access.roles

@@ -23,9 +23,11 @@ OPEN: dict[str, str] = {
     "consent_transition": "the published life of a grant",
     "consent_effect_transition": "the published steps of a recipient after the end",
     "scoring_model": "which models there are is no secret",
+    "scoring_snapshot": "when features were computed, and of how many people",
     "scoring_licence": "which licences there are is no secret",
     "partners_partner": "the directory of licensed institutions",
     "partners_product": "published terms",
+    "partners_monitoring": "counts and shares of a day, read by the platform alone",
     "api_staff": "read by the upkeep role alone, before anybody is known",
     "api_link": "hashes; likewise",
     "api_session": "hashes; likewise",
@@ -39,6 +41,7 @@ BELOW_CONSENT = {
     "compliance_reply": "checked again before each repeat, forgotten after a day",
 }
 DEFINERS = {
+    "consent_people_of_operator",
     "compliance_leaves",
     "compliance_person_map_places",
     "consent_deletion_effects",
@@ -123,6 +126,7 @@ ABOUT_NOBODY = set(OPEN) - {"api_link", "api_session", "api_password"} | {
     "consent_erased",
     "partners_prescreen",
     "partners_recall",
+    "scoring_cutoff",
 }
 """Every other table is about people, by whatever key: a new one is declared beside its table, or stands here."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import browsing, lending, web_site, world
+from support import browsing, lending, small_models, web_site, world
 from support.browsing import DESK, PHONE, served, window
 from support.web_site import Site
 
@@ -14,7 +14,9 @@ from api import staff as staff_of
 from compliance import ids
 from compliance.act import open_act
 from compliance.database import Database
-from compliance.vocabulary import OFFERED, Language, PartnerId, StaffRole
+from compliance.vocabulary import OFFERED, Language, PartnerId, Purpose, StaffRole
+from scoring.answers import incomes, limits
+from scoring.answers.limits import Frame
 
 pytestmark = pytest.mark.browser
 
@@ -143,6 +145,33 @@ async def test_a_person_sees_what_sharing_changes(
 
 
 @pytest.mark.parametrize("language", Language)
+async def test_a_person_reads_what_was_answered_and_what_would_help(
+    site: Site, folder: Path, language: Language
+) -> None:
+    await world.put_model_in_use()
+    await world.put_income_model_in_use()
+    await world.open_channel()
+    bank = await world.a_bank()
+    row = next(n for n in world.rich_rows() if small_models.hints(n))
+    (person,) = await world.persons(1, rows=(row,))
+    for purpose in (world.SCORING, Purpose.INCOME_ESTIMATE):
+        await world.granted(person, bank, purpose)
+    score = await world.scored(bank, person)
+    async with open_act(bank, Purpose.INCOME_ESTIMATE) as act:
+        income = (await incomes.issue(act, person.user, world.ALL)).value.row
+    product = Frame(await lending.a_product(bank.partner), "CNY", 1, 10**9)
+    async with open_act(bank, world.SCORING) as act:
+        await limits.issue(act, person.user, world.ALL, income=income.id, owed_minor=0, frame=product)
+    link = await sessions.make_link(web_site.OPERATOR, site.settings, user=person.user)
+    async with window(site, folder, PHONE, language) as seen:
+        await seen.page.goto(f"{seen.issuer}/sign-in/{link}")
+        await seen.page.goto(f"{seen.issuer}/me/scores")
+        await seen.look("scores-and-answers")
+        await seen.page.goto(f"{seen.issuer}/me/scores/{ids.public('scr', score.id)}")
+        await seen.look("score-with-hints")
+
+
+@pytest.mark.parametrize("language", Language)
 async def test_an_officer_searches_and_looks(
     site: Site, lender: PartnerId, folder: Path, language: Language
 ) -> None:
@@ -180,6 +209,10 @@ async def test_a_person_uses_their_rights_and_staff_answer(
     async with window(site, folder, PHONE, language) as seen:
         page = seen.page
         await page.goto(f"{seen.issuer}/sign-in/{link}")
+        await page.goto(f"{seen.issuer}/features")
+        await page.locator("#shopping summary").click()
+        await page.locator("#outside summary").click()
+        await seen.look("features")
         await page.goto(f"{seen.issuer}/me/scores/{score}")
         await seen.look("score")
         await page.fill("#text", "请人工看一下。\n谢谢。")

@@ -17,6 +17,8 @@ OF_NO_PART = {
     "consent_deletion": "there is none of somebody who can ask",
     "api_authorization": "what a client's software sent; the consent that came of it is shown",
     "api_session": "the evidence of each consent says how one was signed in",
+    "scoring_behaviour": "the events that wait, shown with those in files",
+    "scoring_prepared": "a note that the features, which are shown, were computed for a consent",
     "api_link": "likewise",
     "api_password": "likewise; a hash of it is shown to nobody",
 }
@@ -51,6 +53,7 @@ async def test_every_word_that_is_held_is_in_the_copy(planted, owner):
         "consent_effect",  # states and times, until its recipient has answered
         "scoring_preview",  # needs a consent to look at oneself: see test_previews
         "scoring_review",  # sealed: read below
+        "scoring_shadow",  # numbers, where there is a challenger: see test_shadow
     }
     whole = (await copied(planted.person)).as_json().decode()
     hidden = {
@@ -72,6 +75,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
     assert parts["who_you_are"][0]["operator_reference"]
     assert {"feature", "category", "unit", "value"} == set(parts["behaviour"][0]["vector"][0])
     assert parts["scores"][0]["vector"]
+    assert [row["name"] for row in parts["events"]] == ["filed", "waits"]
     given = [fact for fact in parts["log"] if fact["kind"] == "grant_given"]
     assert given
     assert all(fact["what"]["purpose"] for fact in given)
@@ -79,6 +83,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
         "extensions",
         "reported_outcomes",
         "previews",
+        "shadow_scores",
     }
 
 

@@ -226,16 +226,18 @@ async def test_nothing_is_left_on_the_disk(cluster_home: Path) -> None:
         async with world.opened(database, home) as here:
             planted = await seeds.planted(here)
             await seeds.rest_of(planted)
+            await seeds.behaved(planted.person, "canarybehaved77")
             owner = await asyncpg.connect(**database.as_owner())
             store = await asyncpg.connect(**database.as_owner(database.key_store_name))
             person = planted.person.user
             wrapped = await store.fetchval("select wrapped from person_key where person = $1", person)
             words = await canaries.plant(owner, person)
-            secret = [word.encode() for word in words.values()] + [wrapped]
+            secret = [*(word.encode() for word in words.values()), b"canarybehaved77", wrapped]
             await owner.execute("analyze")
             await owner.execute("checkpoint")
             assert canaries.in_files(home / "data", secret[:-1])
             assert canaries.in_files(home / "data", secret[-1:])
+            assert canaries.in_files(home / "behaviour", secret)
             await gone(await signed_in_again(planted))
             await worker.finish_deletions()
             await owner.close()

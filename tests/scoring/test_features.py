@@ -4,7 +4,7 @@ import json
 import math
 import tomllib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,57 +12,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.lived_events import CUTOFF, EVERYTHING, SHOPPING, asked, event, measure, of
 
 from compliance.vocabulary import Category
-from scoring import behaviour, explanation, feature_catalogue, feature_terms, features
-from scoring.behaviour_cells import DTYPES
-from scoring.behaviour_schema import PROFILE_KEYS, PROFILE_KINDS, ProfileColumn, Role, Schema
+from scoring import explanation, feature_catalogue, feature_terms, features
+from scoring.behaviour_schema import ProfileColumn, Role
+from scoring.measures import forbidden
 
-CUTOFF = datetime(2026, 6, 1, tzinfo=UTC)
-EVERYTHING = frozenset(Category)
-CREDIT, DECLARED, SHOPPING = Category.CREDIT_HISTORY, Category.DECLARED, Category.SHOPPING
+CREDIT, DECLARED = Category.CREDIT_HISTORY, Category.DECLARED
 LIMIT = ProfileColumn("credit_limit", "float", CREDIT, frozenset({Role.FEATURE}))
-
-
-def table(columns, rows):
-    types = {c.name: DTYPES[c.kind] for c in columns}
-    return pl.DataFrame([{name: row.get(name) for name in types} for row in rows], schema=types)
-
-
-def of(events=(), profiles=(), columns=(), outcomes=()):
-    schema = Schema("CNY", "Asia/Shanghai", tuple(columns), synthetic=False)
-    profile_columns = (*PROFILE_KEYS, *(behaviour.Column(c.name, PROFILE_KINDS[c.type]) for c in columns))
-    return behaviour.Behaviour(
-        name="test",
-        schema=schema,
-        events=table(behaviour.EVENTS, events),
-        profiles=table(profile_columns, profiles),
-        edges=table(behaviour.EDGES, ()),
-        outcomes=table(behaviour.OUTCOMES, outcomes),
-        read=0,
-        quarantined=0,
-    )
-
-
-def event(name="order", value=None, *, days=1.0, user="u", category=SHOPPING, count=1, **attributes):
-    return {
-        "user": user,
-        "at": CUTOFF - timedelta(days=days),
-        "category": category.value,
-        "name": name,
-        "value": value,
-        "count": count,
-        "attributes": json.dumps(attributes) if attributes else None,
-    }
-
-
-def asked(*users, cutoff=CUTOFF, **terms):
-    return pl.DataFrame({"user": list(users), "cutoff": [cutoff] * len(users), **terms})
-
-
-def measure(expression, events, *, window=365, category=SHOPPING, **more):
-    feature = features.Feature("x", category, "unit", window, 1, "", "SH-001", expression)
-    return features.compute(of(events, **more), asked("u"), [feature]).values[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +201,7 @@ def test_roles_other_than_feature_never_reach_a_model():
 )
 def test_what_is_forbidden_cannot_become_a_feature(name):
     column = ProfileColumn(name, "float", DECLARED, frozenset({Role.FEATURE}))
-    with pytest.raises(features.FeatureForbidden) as caught:
+    with pytest.raises(forbidden.FeatureForbidden) as caught:
         features.chosen(of(profiles=[{"user": "u"}], columns=[column]), EVERYTHING)
     assert (caught.value.status, caught.value.code) == (422, "feature_forbidden")
     assert [f.pointer for f in caught.value.faults] == [f"/{name}"]
@@ -257,7 +215,7 @@ def test_a_harmless_name_is_not_forbidden(name):
 
 def test_a_profile_column_cannot_take_the_name_of_another_feature():
     column = ProfileColumn("orders_30d", "float", DECLARED, frozenset({Role.FEATURE}))
-    with pytest.raises(features.FeatureForbidden) as caught:
+    with pytest.raises(forbidden.FeatureForbidden) as caught:
         features.chosen(of([event()], [{"user": "u"}], [column]), EVERYTHING)
     assert {f.code for f in caught.value.faults} == {"name_taken"}
 
@@ -270,7 +228,7 @@ def test_only_what_the_folder_holds_of_the_categories_asked_for_is_chosen():
 
 
 def test_events_that_the_catalogue_does_not_know_are_measured_in_general():
-    data = of([event("steps", 5000, category=Category.FITNESS)])
+    data = of([event("unheard of", 5000, category=Category.FITNESS)])
     found = features.chosen(data, EVERYTHING)
     assert {f.reason for f in found} == {"FI-900"}
     assert not np.isnan(features.compute(data, asked("u"), found).values[0, 0])

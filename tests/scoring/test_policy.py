@@ -100,6 +100,18 @@ def test_every_points_have_a_step(points: int) -> None:
 
 def test_every_category_has_a_minimum_and_what_is_stated_never_carries_alone() -> None:
     assert set(policy.MINIMUM_EVIDENCE) == set(Category)
-    assert not policy.may_carry(frozenset())
-    assert not policy.may_carry(frozenset({Category.DECLARED}))
-    assert all(policy.may_carry(frozenset({c})) for c in Category if c is not Category.DECLARED)
+    everything, declared = frozenset(Category), frozenset({Category.DECLARED})
+    assert not policy.may_carry(frozenset(), everything)
+    assert not policy.may_carry(declared, everything)
+    assert all(policy.may_carry(frozenset({c}), everything) for c in everything - declared)
+
+
+def test_a_model_that_knows_only_what_was_stated_answers_from_it():
+    declared = frozenset({Category.DECLARED})
+    assert policy.may_carry(declared, declared)
+    assert not policy.may_carry(frozenset(), declared)
+
+
+def test_where_no_event_is_read_no_day_is_asked_for():
+    assert policy.minimum(Category.SHOPPING, has_events=True) == policy.MINIMUM_EVIDENCE[Category.SHOPPING]
+    assert policy.minimum(Category.SHOPPING, has_events=False).active_days == 0

@@ -26,11 +26,12 @@ from consent import grants, notices
 from consent.permits import ConsentFrequencyExceeded, ConsentMissing, ConsentPaused, ConsentWithdrawn
 from consent.tables import GrantRow
 from scoring import example, leaving_off, previews, registry
+from scoring.answers import hints
 from scoring.leaving_off import Line
 from scoring.manifest import EXAMPLE
-from scoring.previews import SetChangedTooOften
 from scoring.release import NoLawfulChannel
 from scoring.scorer import NO_ANSWER, InsufficientEvidence, Scorer, filled
+from scoring.set_changes import SetChangedTooOften
 from scoring.tables import PreviewRow
 
 PURPOSE = Purpose.SELF_VIEW
@@ -163,6 +164,11 @@ async def test_it_is_kept_for_the_person_alone_and_ends_with_the_consent(
     async with open_view(person) as view:
         ((kept, shown),) = await previews.mine(view, person.user, GrantId(row.id))
     assert shown == lines
+    helps = [
+        (hint.points, hints.words(hint.code, Language.EN))
+        for hint in small_models.hints(world.rich_rows()[0])
+    ]
+    assert [*previews.helps(kept, Language.EN)] == helps
     assert kept.keep_until - kept.made_at == timedelta(days=row.data_life_days)
     async with open_view(other) as view:
         assert await previews.mine(view, person.user, GrantId(row.id)) == []

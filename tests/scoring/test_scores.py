@@ -24,6 +24,7 @@ from scoring import scores
 from scoring.release import NoLawfulChannel, Released
 from scoring.scorer import InsufficientEvidence
 from scoring.scores import Given
+from scoring.set_changes import SetChangedTooOften
 
 DECLARED, DEVICE = frozenset({Category.DECLARED}), frozenset({Category.DEVICE_USAGE})
 RANDOM = {"id", "grant_id", "issued_at", "valid_until", "fact_id", "fact_promise"}
@@ -134,6 +135,51 @@ async def forget(owner, person, category: Category) -> None:
         f"update scoring_feature set events[{place}] = 0, active_days[{place}] = 0 where user_id = $1",
         person.user,
     )
+
+
+async def test_nobody_is_scored_with_set_after_set(bank, owner):
+    """A first choice and one other in 90 days; back to one that was used, another bank, and stopping are free."""
+    (person,) = await world.persons(1)
+    sets = [ALL, ALL - DEVICE, ALL - {Category.SHOPPING}]
+    for chosen in (*sets[:2], sets[0], sets[1]):
+        grant = await world.granted(person, bank, categories=chosen)
+        await world.scored(bank, person)
+        await world.withdrawn(person, grant.id)
+    third = await world.granted(person, bank, categories=sets[2])
+    before = await owner.fetchval("select count(*) from scoring_score")
+    with pytest.raises(SetChangedTooOften) as refused:
+        await world.scored(bank, person)
+    assert (refused.value.status, refused.value.code) == (409, "set_changed_too_often")
+    assert await owner.fetchval("select count(*) from scoring_score") == before
+    other = await world.a_bank("beta")
+    await world.granted(person, other, categories=sets[2])
+    assert await world.scored(other, person)
+    await world.withdrawn(person, third.id)
+    await world.granted(person, bank, categories=sets[1])
+    assert await world.scored(bank, person)
+
+
+async def test_after_ninety_days_a_choice_is_new_again(bank, owner):
+    (person,) = await world.persons(1)
+    for chosen in (ALL, ALL - DEVICE):
+        grant = await world.granted(person, bank, categories=chosen)
+        await world.scored(bank, person)
+        await world.withdrawn(person, grant.id)
+    await world.granted(person, bank, categories=ALL - {Category.SHOPPING})
+    await owner.execute("update consent_use set last_used_at = last_used_at - interval '89 days'")
+    with pytest.raises(SetChangedTooOften):
+        await world.scored(bank, person)
+    await owner.execute("update consent_use set last_used_at = last_used_at - interval '2 days'")
+    assert await world.scored(bank, person)
+
+
+async def test_consents_that_were_never_used_are_no_choices(bank):
+    (person,) = await world.persons(1)
+    for left_off in sorted(ALL):
+        grant = await world.granted(person, bank, categories=ALL - {left_off})
+        await world.withdrawn(person, grant.id)
+    await world.granted(person, bank)
+    assert await world.scored(bank, person)
 
 
 async def test_a_band_hides_points_and_probability(bank):

@@ -154,3 +154,63 @@ def test_shares_of_a_variable_add_up():
 def test_what_cannot_be_meant_is_an_error(tmp_path, change):
     with pytest.raises(ValueError, match=r"users|zone"):
         synthetic.generate(tmp_path, **({"users": 10, "seed": 1, "cutoff": CUTOFF} | change))
+
+
+@pytest.fixture(scope="module")
+def of_every_category(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("every_category")
+    synthetic.generate(folder, users=1_200, seed=7, cutoff=CUTOFF, every_category=True)
+    return behaviour.read(folder, folder / "quarantine")
+
+
+def test_every_category_adds_to_the_set_and_changes_nothing_of_it(population, of_every_category):
+    assert of_every_category.quarantined == 0
+    users = of_every_category.profiles["user"]
+    further = of_every_category.events.filter(~pl.col("category").is_in(elsewhere_categories()))
+    order = ["user", "at", "name"]
+    before = population.events.filter(pl.col("user").is_in(users.implode()))
+    assert further.sort(order, maintain_order=True).equals(before.sort(order, maintain_order=True))
+    assert of_every_category.outcomes.equals(population.outcomes.head(1_200))
+    assert {Category(c) for c in of_every_category.events["category"]} == frozenset(Category) - {
+        Category.DECLARED,
+        Category.SOCIAL_GRAPH,
+    }
+    assert of_every_category.events["at"].max() < CUTOFF
+    assert of_every_category.edges["at"].max() < CUTOFF
+
+
+def elsewhere_categories():
+    return [c.value for c in (Category.LOCATION_RHYTHM, Category.FITNESS, Category.SMART_HOME)]
+
+
+def test_what_is_not_offered_can_be_measured_of_invented_people(of_every_category):
+    rows = of_every_category.outcomes.select("user", cutoff="decided_at")
+    found = features.chosen(of_every_category, frozenset(Category))
+    matrix = features.compute(of_every_category, rows, found)
+    for category in (*map(Category, elsewhere_categories()), Category.SOCIAL_GRAPH):
+        assert 0.2 < (matrix.events[category] > 0).mean() < 0.9, category
+        own = [i for i, f in enumerate(found) if f.category is category]
+        assert len(own) >= 10
+        varied = np.nanstd(matrix.values[:, own].astype(float), axis=0) > 0
+        assert varied.all(), [
+            found[i].name for i, is_varied in zip(own, varied, strict=True) if not is_varied
+        ]
+
+
+def test_the_graph_alone_says_little_and_somebody_else_of_like_traits_is_a_little_nearer(of_every_category):
+    edges, defaulted = of_every_category.edges, of_every_category.outcomes.select("user", "defaulted")
+    assert (edges["user_a"] != edges["user_b"]).all()
+    pairs = edges.select("user_a", "user_b").unique()
+    ends = pairs.join(defaulted, left_on="user_a", right_on="user").join(
+        defaulted, left_on="user_b", right_on="user", suffix="_b"
+    )
+    both = (ends["defaulted"] & ends["defaulted_b"]).mean() / (
+        ends["defaulted"].mean() * ends["defaulted_b"].mean()
+    )
+    assert 0.7 < both < 2
+
+
+def test_an_unshown_person_is_in_nobodys_edges(tmp_path):
+    synthetic.generate(tmp_path, users=50, seed=7, cutoff=CUTOFF, every_category=True)
+    few = behaviour.read(tmp_path, tmp_path / "q")
+    assert set(few.edges["user_a"]) | set(few.edges["user_b"]) <= set(few.profiles["user"])

@@ -11,13 +11,29 @@ from hypothesis import strategies as st
 from support import small_models
 
 from compliance.vocabulary import Category
-from scoring import calibration, card, evaluation, lessons, manifest, policy, scorer, training
+from scoring import (
+    calibration,
+    card,
+    evaluation,
+    feature_catalogue,
+    lessons,
+    manifest,
+    policy,
+    scorer,
+    training,
+    trees,
+)
+from scoring.measures import forbidden
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
 
 MATRIX, DEFAULTED = small_models.people()
 FIT, VALIDATE = small_models.split()
 LESSON = lessons.prepare(MATRIX, DEFAULTED)
+
+
+def one_time(rows: int) -> np.ndarray:
+    return np.zeros(rows, np.bool_)
 
 
 def card_of(artifact: Artifact) -> dict[str, Any]:
@@ -142,12 +158,22 @@ def test_hiding_moves_nobodys_expected_risk_though_those_without_data_are_worse(
     enough = np.column_stack([np.ones(20_000, np.bool_), ~thin])
     alone, both = frozenset({device}), frozenset({device, shopping})
     raw = {alone: 2 * truth + random.normal(size=20_000), both: np.where(thin, np.nan, 3 * truth + 1)}
-    lines = calibration.lines(raw, (device, shopping), enough, bad)
+    lines = calibration.lines(raw, (device, shopping), enough, bad, one_time(20_000))
     p = {used: evaluation.probability(lines[used].intercept + lines[used].slope * raw[used]) for used in raw}
     # The same people, seen with and without shopping: the same level (the common shift bends it a little).
     assert p[alone][~thin].mean() == pytest.approx(p[both][~thin].mean(), rel=0.01)
     # Everybody, with what they hold: as many as happened.
     assert np.where(thin, p[alone], p[both]).sum() == pytest.approx(bad.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("moved", "level"), [(0.5, 0.5), (0.0, 0.0)])
+def test_the_level_is_the_later_slices_where_it_moved(moved: float, level: float) -> None:
+    random = np.random.default_rng(5)
+    raw, later = random.normal(size=20_000) - 2, np.arange(20_000) >= 14_000
+    bad = random.random(20_000) < evaluation.probability(raw + moved * later)
+    one = frozenset({Category.SHOPPING})
+    lines = calibration.lines({one: raw}, (Category.SHOPPING,), np.ones((20_000, 1), np.bool_), bad, later)
+    assert lines[one].intercept == pytest.approx(level, abs=0.06)
 
 
 def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None:
@@ -158,7 +184,7 @@ def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None
     one, two = frozenset({Category.DEVICE_USAGE}), frozenset({Category.FITNESS})
     enough = np.column_stack([np.ones(2_000, np.bool_), rare])
     scores = {one: raw, two: np.where(rare, raw, np.nan), one | two: np.full(2_000, np.nan)}
-    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad)
+    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad, one_time(2_000))
     assert set(lines) == {one, two}
     everybody = calibration.line(raw, bad)
     assert everybody is not None
@@ -229,9 +255,12 @@ def test_a_world_where_behaviour_carries_nothing_scores_like_chance() -> None:
     artifact = small_models.train(*small_models.people(signal=0.0))
     told = card_of(artifact)
     assert float(told["slices"]["all"]["auc"]["value"]) == pytest.approx(0.5, abs=0.08)
-    assert "ranks_like_chance" in card.obstacles(told)
-    # Calibrated on people the trees had not seen: what they learnt by heart is worth nothing.
-    assert all(line.slope < 0.5 for line in manifest_of(artifact).calibration.values())
+    assert "ranks_like_chance" in card.obstacles(told, LESSON.inputs)
+    # Grown and calibrated by people the trees had not seen: nobody is told far from the base rate.
+    model = scorer.Scorer("null", manifest_of(artifact), trees.read(artifact.files[manifest.TREES]))
+    everything = np.ones((len(DEFAULTED), len(model.categories)), np.bool_)
+    found = model.evaluate_many(MATRIX.values, MATRIX.events, MATRIX.active_days, everything)
+    assert np.nanstd(found.log_odds) < 0.25
 
 
 def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
@@ -241,7 +270,7 @@ def test_a_feature_that_gives_the_outcome_away_is_seen() -> None:
     )
     told = card_of(small_models.train(replace(MATRIX, values=values), DEFAULTED))
     assert told["largest_feature"]["name"] == LESSON.inputs[0].name
-    assert "one_feature_carries_too_much" in card.obstacles(told)
+    assert "one_feature_carries_too_much" in card.obstacles(told, LESSON.inputs)
     # More of it is more risk, as its direction says: little of the movement runs against it.
     assert float(told["against_direction"][LESSON.inputs[0].name]) < 0.2
 
@@ -255,44 +284,91 @@ def test_a_feature_that_runs_against_its_direction_is_seen() -> None:
     assert float(told["against_direction"][turned.name]) == pytest.approx(1 - float(right), abs=0.001)
 
 
+def interval(low: str, high: str) -> dict[str, str]:
+    return {"value": low, "low": low, "high": high}
+
+
 def made_card(**changed: Any) -> dict[str, Any]:
-    told = {
-        "defaults": 50,
-        "auc_low": "0.5001",
-        "observed_over_expected": "0.8000",
-        "share": "0.4000",
-    } | changed
+    """A card with nothing against it, each figure at its bound; `slice_...`, or a part of its own."""
     tried = {
-        "defaults": told["defaults"],
-        "auc": {"low": told["auc_low"]},
-        "observed_over_expected": {"value": told["observed_over_expected"]},
+        "rows": 400,
+        "base_rate": "0.2000",
+        "defaults": 50,
+        "auc": interval("0.5001", "0.6000"),
+        "observed_over_expected": interval("0.8000", "0.8000"),
+        "calibration_slope": interval("1.2500", "1.7000"),
+        "calibration_intercept": interval("-0.9000", "-0.2500"),
+        # 0.05, and sqrt(2 / pi * 0.2 * 0.8 * 10 / 400) = 0.0505 by chance.
+        "ece": interval("0.1004", "0.2000"),
     }
-    return {"slices": {"all": tried}, "largest_feature": {"share": told["share"]}}
+    whole: dict[str, Any] = {"largest_feature": {"share": "0.4000"}, "points": {"psi": "0.2500"}}
+    for name, value in changed.items():
+        (tried if name in tried else whole)[name] = value
+    return whole | {"slices": {"all": tried}}
+
+
+GROUP = {"group": "b", "rows": 400, "evidence": "enough", "ratio": "0.7000", "low": "0.6000"}
 
 
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
         ({}, ()),
-        ({"observed_over_expected": "1.2500"}, ()),
+        ({"observed_over_expected": interval("1.2500", "2.0")}, ()),
+        ({"calibration_slope": interval("0.1000", "0.8000")}, ()),
+        ({"calibration_intercept": interval("0.2500", "0.9000")}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.8000"}]}}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.1", "evidence": "insufficient_evidence"}]}}, ()),
+        ({"fairness": {"sex": [GROUP | {"high": "0.7999"}]}}, ("adverse_impact_red",)),
         ({"defaults": 49}, ("insufficient_evidence",)),
-        ({"auc_low": "0.5000"}, ("ranks_like_chance",)),
-        ({"auc_low": "unknown"}, ("ranks_like_chance",)),
-        ({"observed_over_expected": "0.7999"}, ("calibration_red",)),
-        ({"observed_over_expected": "1.2501"}, ("calibration_red",)),
-        ({"observed_over_expected": "unknown"}, ("calibration_red",)),
-        ({"share": "0.4001"}, ("one_feature_carries_too_much",)),
-        ({"defaults": 0, "share": "0.9000"}, ("insufficient_evidence", "one_feature_carries_too_much")),
+        ({"auc": interval("0.5000", "0.6000")}, ("ranks_like_chance",)),
+        ({"auc": interval("unknown", "unknown")}, ("ranks_like_chance",)),
+        ({"observed_over_expected": interval("0.7999", "0.9")}, ("calibration_red",)),
+        ({"observed_over_expected": interval("1.2501", "1.3")}, ("calibration_red",)),
+        ({"observed_over_expected": interval("unknown", "unknown")}, ("calibration_red",)),
+        ({"calibration_slope": interval("1.2501", "1.9000")}, ("calibration_red",)),
+        ({"calibration_slope": interval("0.1000", "0.7999")}, ("calibration_red",)),
+        ({"calibration_slope": interval("unknown", "unknown")}, ("calibration_red",)),
+        ({"calibration_intercept": interval("0.2501", "0.9000")}, ("calibration_red",)),
+        ({"calibration_intercept": interval("-0.9000", "-0.2501")}, ("calibration_red",)),
+        ({"ece": interval("0.1006", "0.2000")}, ("calibration_red",)),
+        ({"points": {"psi": "0.2501"}}, ("stability_red",)),
+        ({"points": {"psi": "unknown"}}, ("stability_red",)),
+        ({"points": {}}, ("stability_red",)),
+        ({"largest_feature": {"share": "0.4001"}}, ("one_feature_carries_too_much",)),
+        (
+            {"defaults": 0, "largest_feature": {"share": "0.9000"}},
+            ("insufficient_evidence", "one_feature_carries_too_much"),
+        ),
     ],
 )
 def test_what_stands_against_promotion(changed: dict[str, Any], found: tuple[str, ...]) -> None:
-    assert card.obstacles(made_card(**changed)) == found
+    assert card.obstacles(made_card(**changed), LESSON.inputs) == found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"name": "sex"},
+        {"name": "maritalStatus"},
+        {"name": "x", "expression": "profile(gender)"},
+        {"name": "x", "expression": 'profile(ethnicity) = "a"'},
+        {"name": "宗教"},
+    ],
+)
+def test_a_forbidden_input_stands_against_promotion_whatever_it_is_called(said: dict[str, str]) -> None:
+    made = (*LESSON.inputs[1:], replace(LESSON.inputs[0], **said))
+    assert card.obstacles(made_card(), made) == ("feature_forbidden",)
+
+
+def test_nothing_of_the_catalogue_is_forbidden() -> None:
+    assert not [d.name for d in feature_catalogue.DEFINITIONS if forbidden.is_in(d.expression)]
 
 
 # Scales and refusals
 
 
-def test_bands_of_a_products_own_scale_are_fifths_of_the_held_out_people() -> None:
+def test_bands_of_a_products_own_scale_are_about_fifths_of_people() -> None:
     artifact = small_models.train(MATRIX, DEFAULTED, scale=Scale.PRODUCT)
     stated = manifest_of(artifact)
     assert stated.scale is Scale.PRODUCT
@@ -310,7 +386,7 @@ def test_bands_of_a_products_own_scale_are_fifths_of_the_held_out_people() -> No
         .points
     )
     bands = [policy.band(int(each), stated.cutoffs) for each in points if each]
-    assert all(bands.count(band) / len(bands) == pytest.approx(0.2, abs=0.05) for band in policy.BANDS)
+    assert all(bands.count(band) / len(bands) == pytest.approx(0.2, abs=0.08) for band in policy.BANDS)
 
 
 def test_too_few_outcomes_cannot_be_trained_on() -> None:

@@ -58,9 +58,9 @@ class Installation:
             **{"XINQIAO_PROVIDER_ISSUER": NOBODY, **self.more},
         )
 
-    async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    async def run(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
-        return await asyncio.to_thread(run, self.environment, *arguments)
+        return await asyncio.to_thread(run, self.environment, *arguments, seconds=seconds)
 
     @contextmanager
     def worker(self) -> Iterator["Running"]:

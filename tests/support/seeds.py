@@ -4,16 +4,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support import lending, oauth_app, world
+from support import events, lending, oauth_app, world
 from support.oauth_client import OAuthClient
 from support.world import ALL, CRITERIA, LISTING, Browser, Software, World
 
+from api.access import Access
+from api.oauth.scopes import OPERATORS
 from compliance import ids, sequencer
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.vocabulary import Category, Person, Purpose, StaffRole
-from consent import disputes, permits
+from consent import disputes, people, permits
 from partners.connectors.signed_http import SignedHttp
 from scoring import reviews
+from scoring.answers import incomes, limits, thresholds
+from scoring.answers.limits import Frame
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Seeds:
     here: World
     bank: Software
     other_bank: Software
+    operator: Software
+    """The operator's own software."""
     person: Person
     browser: Browser
     other_browser: Browser
@@ -33,13 +39,15 @@ class Seeds:
 
     def at(self, here: World) -> "Seeds":
         """The same, called in an application that stands on a copy of the database and of the folder."""
-        callers = ("bank", "other_bank", "browser", "other_browser", "console")
+        callers = ("bank", "other_bank", "operator", "browser", "other_browser", "console")
         moved = {name: replace(getattr(self, name), http=here.http) for name in callers}
         return replace(self, here=here, **moved)
 
-    def caller(self, kind: str) -> Software | Browser | None:
-        """Who may call a route of this kind."""
-        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(kind)
+    def caller(self, access: Access) -> Software | Browser | None:
+        """Who may call a route with this access."""
+        if access.scope in OPERATORS:
+            return self.operator
+        return {"client": self.bank, "person": self.browser, "staff": self.console}.get(access.kind)
 
     def stranger(self, kind: str) -> Software | Browser | None:
         """Another one of the same kind."""
@@ -98,6 +106,28 @@ class Seeds:
                 "answer": "full",
                 "recipient": ids.public("ptn", self.bank.client.partner),
             },
+            "POST /v1/incomes": {
+                "user": self.named["user"],
+                "purpose": "income_estimate",
+                "categories": categories,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/limits": {
+                "user": self.named["user"],
+                "purpose": "credit_assessment",
+                "categories": categories,
+                "product": self.named["product_id"],
+                "income": self.named["income_id"],
+                "owed": money,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/portraits": {
+                "user": self.named["user"],
+                "purpose": "portrait",
+                "categories": categories,
+                "recipient": ids.public("ptn", self.bank.client.partner),
+            },
+            "POST /v1/operator/cutoffs": {"product": self.named["product_id"], "points": 600},
             "POST /v1/withdrawals/{ended_grant_id:str}/attestation": {
                 "outcome": "retained_by_law",
                 "basis": "反洗钱法第三十四条",
@@ -135,6 +165,19 @@ class Seeds:
                 "language": "en",
             },
             "POST /v1/referrals/{referral_id:str}/status": {"state": "in_review", "reason": "a_code"},
+            "POST /v1/operator/behaviour": {
+                "events": [
+                    {
+                        "user": "nobody we know",
+                        "at": "2026-01-01T08:00:00+08:00",
+                        "category": "shopping",
+                        "name": "order_paid",
+                        "value": 12.5,
+                        "count": 2,
+                        "attributes": {"shop": "s-1"},
+                    }
+                ]
+            },
             "POST /v1/outcomes": {
                 "decision": "approved",
                 "decided_on": "2026-01-01",
@@ -150,6 +193,7 @@ class Seeds:
 async def planted(here: World) -> Seeds:
     """Plant one of everything."""
     await world.put_model_in_use()
+    await world.put_income_model_in_use()
     await world.open_channel()
     bank, other = await here.software(), await here.software("beta")
     person, stranger = await world.persons(2)
@@ -158,17 +202,30 @@ async def planted(here: World) -> Seeds:
     waiting = await world.asked(bank.client, Purpose.PORTRAIT)
     ended = await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
     await world.withdrawn(person, ended.id)
+    await world.granted(person, bank.client, Purpose.INCOME_ESTIMATE)
+    async with open_act(bank.client, Purpose.INCOME_ESTIMATE) as act:
+        income = (await incomes.issue(act, person.user, ALL)).value.row
     score, looked_at = [await world.scored(bank.client, person) for _ in range(2)]
     async with open_act(person, None) as act:
         own = permits.own_permit(act)
         review = await reviews.ask(act, own, looked_at.id, "Please look.")
         dispute = await disputes.raise_category(act, own, Category.DECLARED, "Not what I said.")
+    await behaved(person)
     prescreen = await world.list_wanted(bank.client)
     await world.list_made()
     made = await lending.apply(person)
     door = SignedHttp("https://alpha.example", "https://alpha.example/apply")
     picked = await lending.pick(person, made, {"alpha": door})
     open_application = await lending.apply(person)
+    product = await world.product_of(bank.client)
+    async with open_act(bank.client, Purpose.CREDIT_ASSESSMENT) as act:
+        frame = Frame(ids.private("prd", product), "CNY", 1, 10**9)
+        suggested = await limits.issue(
+            act, person.user, ALL, income=income.id, owed_minor=0, frame=frame, recipient=None
+        )
+        limit = suggested.value.row
+    async with open_act(world.MANAGER, None) as act:
+        cutoff = await thresholds.record_cutoff(act, bank.client.partner, ids.private("prd", product), 600)
     await sequencer.sequence()
     await sequencer.publish()
     named = {
@@ -176,10 +233,14 @@ async def planted(here: World) -> Seeds:
         "listing": ids.public("gnt", listing.id),
         "ended_grant_id": ids.public("gnt", ended.id),
         "score_id": ids.public("scr", score.id),
+        "income_id": ids.public("ans", income.id),
+        "limit_id": ids.public("ans", limit.id),
+        "portrait_id": ids.public("ans", ids.ordered_id()),
+        "cutoff_id": ids.public("cut", cutoff.id),
         "dispute_id": ids.public("dsp", dispute.id),
         "review_id": ids.public("rvw", review.id),
         "prescreen_id": ids.public("pre", prescreen),
-        "product_id": await world.product_of(bank.client),
+        "product_id": product,
         "application_id": ids.public("app", open_application.row.id),
         "offer_id": ids.public("off", open_application.offers[0].id),
         "referral_id": ids.public("ref", picked.referral.id),
@@ -192,6 +253,7 @@ async def planted(here: World) -> Seeds:
         here=here,
         bank=bank,
         other_bank=other,
+        operator=await here.operators_software(),
         person=person,
         browser=await here.browser(person),
         other_browser=await here.browser(stranger),
@@ -199,6 +261,15 @@ async def planted(here: World) -> Seeds:
         named=named,
         waiting=ids.public("gnt", waiting.id),
     )
+
+
+async def behaved(person: Person, word: str = "s-1") -> None:
+    """The operator brought what the person did: one event lies in a file, one waits; both with a word of ours."""
+    async with open_view(world.STORY) as view:
+        reference = await people.reference_of(view, person.user)
+    await events.received([events.event(reference, name="filed", attributes={"shop": word})])
+    await events.filed()
+    await events.received([events.event(reference, name="waits", attributes={"shop": word})])
 
 
 async def rest_of(planted: Seeds) -> None:

@@ -6,20 +6,22 @@ from functools import cache
 import numpy as np
 
 from compliance.vocabulary import Category
-from scoring import manifest, training, trees
+from scoring import deciles, manifest, training, trees
+from scoring.answers import hints as answers
+from scoring.answers.hints import Hint
 from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.scorer import Evidence, Scorer
 from scoring.training import Artifact, Recipe
 
-RECIPE = Recipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=2, twins=3)
+RECIPE = Recipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=2, twins=6)
 REASONS = {
-    Category.CREDIT_HISTORY: ("CH-001", "CH-002"),
+    Category.CREDIT_HISTORY: ("CH-001", "CH-003"),
     Category.DECLARED: ("DE-001", "DE-002"),
-    Category.DEVICE_USAGE: ("DU-001", "DU-002"),
-    Category.SHOPPING: ("SH-001", "SH-002"),
+    Category.DEVICE_USAGE: ("DU-001", "DU-003"),
+    Category.SHOPPING: ("SH-001", "SH-003"),
 }
-PEOPLE = 1_200
+PEOPLE = 2_000
 
 
 def people(*, seed: int = 1, signal: float = 1.0) -> tuple[Matrix, np.ndarray]:
@@ -36,7 +38,7 @@ def people(*, seed: int = 1, signal: float = 1.0) -> tuple[Matrix, np.ndarray]:
             features.append(Feature(name, category, "count", 30, 1 - number, "", reason, "count(*)"))
             noisy = signal * latent + random.normal(size=PEOPLE)
             columns.append(np.where(has & (random.random(PEOPLE) < 0.9), noisy, np.nan))
-    features.append(Feature("constant", Category.SHOPPING, "count", 30, 0, "always 1", "SH-002", "count(*)"))
+    features.append(Feature("constant", Category.SHOPPING, "count", 30, 0, "always 1", "SH-003", "count(*)"))
     columns.append(np.where(events[Category.SHOPPING] > 0, 1.0, np.nan))
     values = np.asfortranarray(np.array(columns, np.float32).T)
     defaulted = random.random(PEOPLE) < 1 / (1 + np.exp(1.2 - 1.3 * latent))
@@ -83,3 +85,11 @@ def evidence(matrix: Matrix, row: int) -> Evidence:
         {category: int(counts[row]) for category, counts in matrix.events.items()},
         {category: int(counts[row]) for category, counts in matrix.active_days.items()},
     )
+
+
+def hints(row: int) -> tuple[Hint, ...]:
+    """What would have helped this person, had they shared everything."""
+    matrix, _ = people()
+    spread = deciles.read(trained().files[manifest.DECILES])
+    shared = frozenset(REASONS)
+    return answers.hints(loaded(), spread, matrix.values[row], evidence(matrix, row), shared)

@@ -15,19 +15,20 @@ import asyncpg
 import httpx2
 import numpy as np
 from litestar import Litestar
-from support import oauth_app, small_models
+from support import oauth_app, small_incomes, small_models
 from support.lending import a_lender, a_product
 from support.oauth_client import OAuthClient
 
 from api import sessions, staff
 from api.app import create_app
-from api.oauth.scopes import Scope
+from api.oauth.scopes import OPERATORS, Scope
 from api.settings import Settings
 from compliance import ids
 from compliance.act import open_act, open_view
 from compliance.database import Database, ground
 from compliance.vocabulary import (
     OFFERED,
+    OPERATOR,
     AnswerForm,
     Categories,
     Category,
@@ -47,13 +48,16 @@ from consent import deletion, grants, people
 from consent.grants import Ask
 from consent.people import NewPerson
 from consent.tables import GrantRow
-from partners import prescreens, products
+from partners import directory, prescreens, products
 from partners.prescreens import Offer, Wanted
 from scoring import population, registry, release, scores, training
+from scoring.answers import incomes
+from scoring.answers.income import IncomeModel
 from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
 
 ISSUER = "https://xinqiao.example"
+BANKS = tuple(scope for scope in Scope if scope not in OPERATORS)
 SCORING, LISTING = Purpose.CREDIT_ASSESSMENT, Purpose.PRESCREEN
 ALL: Categories = frozenset(small_models.REASONS)
 DEVELOPER, VALIDATOR, OFFICER, MANAGER = (
@@ -85,7 +89,7 @@ def rich_rows() -> tuple[int, ...]:
 
 
 async def put_model_in_use() -> Scorer:
-    """Register, validate and promote the small model: three people."""
+    """Register, validate, approve and promote the small model: three people."""
     artifact = small_models.trained()
     training.save(artifact, ground().home / "models")
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
@@ -93,8 +97,23 @@ async def put_model_in_use() -> Scorer:
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.approve(act, row.id)
         await registry.promote(act, row.id)
     return registry.scorer(artifact.digest)
+
+
+async def put_income_model_in_use() -> IncomeModel:
+    """The same three people, for the small income model."""
+    artifact = small_incomes.trained()
+    training.save(artifact, ground().home / "models")
+    async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
+        row = await registry.register(act, artifact.digest, incomes.PRODUCT)
+    async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.validate(act, row.id)
+    async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
+        await registry.approve(act, row.id)
+        await registry.promote(act, row.id)
+    return incomes.model(artifact.digest)
 
 
 async def open_channel(bureau: PartnerId | None = None, lender: PartnerId | None = None) -> None:
@@ -212,7 +231,7 @@ async def scored(
 async def a_bank(code: str = "alpha", kind: PartnerKind = PartnerKind.BANK) -> PartnerClient:
     """A bank in the directory, as its client."""
     partner = await a_lender(code, kind=kind)
-    return PartnerClient(partner, f"client-{code}", frozenset(Scope))
+    return PartnerClient(partner, f"client-{code}", frozenset(BANKS))
 
 
 async def pseudonym_of(person: Person, client: PartnerClient) -> str:
@@ -327,13 +346,20 @@ class World:
         self,
         code: str = "alpha",
         kind: PartnerKind = PartnerKind.BANK,
-        scopes: Sequence[Scope] = tuple(Scope),
+        scopes: Sequence[Scope] = BANKS,
     ) -> Software:
         """A bank with a registered client."""
         bank = await a_bank(code, kind)
         registered = await oauth_app.a_client(bank.partner, scopes=tuple(scopes))
         known = replace(bank, client_id=registered.client_id, scopes=frozenset(scopes))
         return Software(self.http, known, registered)
+
+    async def operators_software(self) -> Software:
+        """The operator's own client, which brings behaviour."""
+        async with open_act(STORY, None) as act:
+            await directory.operator(act)
+        registered = await oauth_app.a_client(OPERATOR, scopes=tuple(OPERATORS))
+        return Software(self.http, PartnerClient(OPERATOR, registered.client_id, OPERATORS), registered)
 
     async def browser(self, person: Person) -> Browser:
         """The person signs in."""

@@ -1,0 +1,75 @@
+"""What a card keeps of the data that a model was made on, so that later data can be held against it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compliance.canonical import Json
+from scoring import evaluation, scorer
+from scoring.evaluation import Flags, Floats
+from scoring.features import Matrix
+from scoring.governance import drift
+from scoring.scorer import Evaluations, Scorer
+
+TENTHS = 10
+
+
+def taken(model: Scorer, matrix: Matrix, defaulted: Flags, *, fit: Flags, validate: Flags) -> dict[str, Json]:
+    """The parts of a card that monitoring needs, measured with everything shown that counts.
+
+    `points`: how they fall among the rows of the fit and the held-out ones, and the PSI between the two (the
+    stability of the model). `calibration`: tenths of the held-out rows by predicted probability, what was expected
+    and what happened. `inputs`: a profile of each over the rows of the fit.
+    """
+    fitted, held = np.flatnonzero(fit), np.flatnonzero(validate)
+    evaluated, tried = _evaluated(model, matrix, fitted), _evaluated(model, matrix, held)
+    then, now = drift.points_profile(evaluated.points), drift.points_profile(tried.points)
+    state, index = drift.read(then, now)
+    known = np.isfinite(tried.log_odds)
+    enough = scorer.filled(
+        model.manifest.inputs, model.manifest.minimum, matrix.values, matrix.events, matrix.active_days
+    )
+    shown = scorer.hide(matrix.values[fitted], enough[fitted], model.category_of)
+    return {
+        "points": {
+            "fit": drift.encode(then),
+            "validate": drift.encode(now),
+            "psi": f"{index:.4f}",
+            "state": state.value,
+        },
+        "calibration": calibrated(evaluation.probability(tried.log_odds[known]), defaulted[held][known]),
+        "inputs": {
+            name: drift.encode(told) for name, told in drift.of_inputs(model.manifest.inputs, shown).items()
+        },
+    }
+
+
+def _evaluated(model: Scorer, matrix: Matrix, rows: NDArray[np.intp]) -> Evaluations:
+    everything = np.ones((len(rows), len(model.categories)), np.bool_)
+    return model.evaluate_many(
+        matrix.values[rows],
+        {category: matrix.events[category][rows] for category in model.categories},
+        {category: matrix.active_days[category][rows] for category in model.categories},
+        everything,
+    )
+
+
+def calibrated(probability: Floats, bad: Flags) -> list[Mapping[str, Json]]:
+    """Tenths by probability, each with what was expected and what happened, with a Wilson interval."""
+    order = np.argsort(probability, kind="stable")
+    groups = [group for group in np.array_split(order, TENTHS) if group.size]
+    return [_tenth(probability[group], bad[group]) for group in groups]
+
+
+def _tenth(probability: Floats, bad: Flags) -> Mapping[str, Json]:
+    rows, defaults = len(bad), int(bad.sum())
+    low, high = evaluation.wilson(defaults, rows)
+    numbers: dict[str, Any] = {
+        "expected": float(probability.mean()),
+        "observed": defaults / rows,
+        "low": low,
+        "high": high,
+    }
+    return {"rows": rows, "defaults": defaults} | {name: f"{value:.4f}" for name, value in numbers.items()}

@@ -1,0 +1,111 @@
+"""What was issued, read for counting: no name, no text and no id of a person leaves, and what was shared only while it still is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compliance.act import Act
+from scoring import evaluation, registry
+from scoring.evaluation import Floats
+from scoring.governance import drift, fairness
+from scoring.governance.drift import Profile
+from scoring.governance.fairness import Labels
+from scoring.registry import InUse, State
+from scoring.scorer import unpack
+
+MOST_SCORES = 100_000
+"""The newest ones are read."""
+AT_ONCE = 2_000
+RECENT = timedelta(days=90)
+"""Drift is measured on what was issued in this time."""
+SCORES = """
+select s.id, s.points, s.probability::float8 as probability, s.band, s.issued_at, h.log_odds::float8 as challenger,
+       f.attributes ->> 'region' as region,
+       extract(year from age(s.issued_at, p.born_on::timestamptz))::int as age
+from scoring_score s
+  left join consent_person p on p.id = s.user_id
+  left join scoring_feature f on f.user_id = s.user_id
+  left join scoring_model c on c.product = $2 and c.state = $3
+  left join scoring_shadow h on h.score = s.id and h.model = c.id
+where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $4
+"""
+VECTORS = """
+select s.id, s.issued_at, s.vector from scoring_score s
+  join consent_grant g on g.id = s.grant_id and g.state = 'active'
+where s.model = $1 and s.set_aside_at is null and s.issued_at >= $2 and (s.issued_at, s.id) > ($3, $4)
+order by s.issued_at, s.id limit $5
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Scores of the model in use, a row each; `recent` rows were issued in the last 90 days."""
+
+    model: InUse
+    challenger: InUse | None
+    card: Mapping[str, Any]
+    horizon_days: int
+    cutoffs: tuple[int, ...]
+    scores: tuple[UUID, ...]
+    points: NDArray[np.int16]
+    log_odds: Floats
+    bands: Labels
+    recent: NDArray[np.bool_]
+    challenger_log_odds: Floats
+    groups: Mapping[str, Labels]
+    inputs: Mapping[str, Profile]
+
+
+async def gather(act: Act) -> Readings:
+    """Read what the model in use has issued. Records `model_watched`, with how many scores."""
+    model = await registry.champion(act)
+    row, stated = await registry.find(act, model.digest), registry.scorer(model.digest).manifest
+    rows = await act.db.execute_query_dict(
+        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES]
+    )
+    since = act.now - RECENT
+    then = {name: drift.decode(told) for name, told in row.card.get("inputs", {}).items()}
+    act.record("model_watched", {"model": model.digest, "scores": len(rows)})
+    return Readings(
+        model=model,
+        challenger=await registry.challenger(act),
+        card=row.card,
+        horizon_days=stated.horizon_days,
+        cutoffs=stated.cutoffs,
+        scores=tuple(r["id"] for r in rows),
+        points=np.array([r["points"] for r in rows], np.int16),
+        log_odds=evaluation.log_odds(np.array([r["probability"] for r in rows], np.float64)),
+        bands=np.array([r["band"] for r in rows], np.str_),
+        recent=np.array([r["issued_at"] >= since for r in rows], np.bool_),
+        challenger_log_odds=np.array([r["challenger"] for r in rows], np.float64),
+        groups={
+            "age": fairness.age_bands([r["age"] for r in rows]),
+            "region": np.array([r["region"] or fairness.UNKNOWN for r in rows], np.str_),
+        },
+        inputs=await _inputs(act, model, since, then),
+    )
+
+
+async def _inputs(
+    act: Act, model: InUse, since: datetime, then: Mapping[str, Profile]
+) -> Mapping[str, Profile]:
+    """How each input falls now between the edges that the card fixed, a batch at a time."""
+    stated = registry.scorer(model.digest).manifest.inputs
+    now: dict[str, Profile] = {}
+    after: tuple[datetime, UUID] = (since, UUID(int=0))
+    for _ in range(MOST_SCORES // AT_ONCE):
+        rows = await act.db.execute_query_dict(VECTORS, [model.id, since, *after, AT_ONCE])
+        if not rows:
+            break
+        values = np.stack([unpack(row["vector"]) for row in rows])
+        for place, each in enumerate(stated):
+            if each.name in then:
+                part = drift.profiled(values[:, place], then[each.name].edges)
+                now[each.name] = drift.added(now[each.name], part) if each.name in now else part
+        after = rows[-1]["issued_at"], rows[-1]["id"]
+    return now

@@ -1,0 +1,174 @@
+"""Everybody's current features, computed from the store up to a moment: some buckets in one act, so that it can go on."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from compliance import ids
+from compliance.act import Act, Upkeep
+from compliance.canonical import Json
+from compliance.refusals import Fault, Unacceptable
+from compliance.vocabulary import UserId
+from consent import permits
+from consent.permits import BUSINESS_ZONE, PopulationPermit
+from scoring import features, population, registry
+from scoring.behaviour import Behaviour
+from scoring.behaviour_schema import Schema
+from scoring.buckets import BUCKETS
+from scoring.features import Feature
+from scoring.scorer import Scorer
+from scoring.store import locks, shelf
+from scoring.tables import SnapshotRow
+
+NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(), synthetic=False)
+ATTRIBUTES = "select user_id, attributes from scoring_feature where user_id = any($1::uuid[])"
+ROWS_AT_ONCE = 500_000
+"""Events that one act takes, and the rest of the bucket that the last of them lies in."""
+FORGET_PREPARED = "delete from scoring_prepared where made_at < $1"
+Attributes = Mapping[str, str | int | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a snapshot has come."""
+
+    id: UUID
+    cutoff: datetime
+    buckets_done: int
+    people: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every bucket was read."""
+        return self.buckets_done == BUCKETS
+
+
+async def begin(act: Act, cutoff: datetime) -> Progress:
+    """Begin a snapshot for the model in use, or go on with one that was broken off. Records `snapshot_begun`.
+
+    From here on what happened before the cut-off and comes in is late. Raises `Unacceptable` for a cut-off that lies
+    ahead, or before another snapshot's, and `NoModel`.
+    """
+    model = await registry.champion(act)
+    _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
+    last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
+    _refuse(last is None or cutoff >= last.cutoff, "before_last", "features never go back in time")
+    row = last
+    if row is None or row.finished_at or (row.model, row.cutoff) != (model.digest, cutoff):
+        row = await SnapshotRow.create(
+            id=ids.ordered_id(),
+            model=model.digest,
+            cutoff=cutoff,
+            buckets_done=0,
+            people=0,
+            started_at=act.now,
+            using_db=act.db,
+        )
+    told: dict[str, Json] = {"snapshot": ids.public("snp", row.id), "model": row.model}
+    act.record("snapshot_begun", told | {"cutoff": cutoff.isoformat(), "bucket": row.buckets_done})
+    return _progress(row)
+
+
+def _refuse(holds: bool, code: str, detail: str) -> None:
+    if not holds:
+        raise Unacceptable("this cut-off cannot be used", Fault("/cutoff", code, detail))
+
+
+async def advance(act: Act, snapshot: UUID) -> Progress:
+    """Compute the features of the next buckets' people: of those whose data somebody may use, and only from these data.
+
+    Records `population_permitted` and `features_stored`. What is read lies in files: what waits still is moved there
+    first (`compaction`), or it comes late.
+    """
+    row = await SnapshotRow.filter(id=snapshot).using_db(act.db).select_for_update().get()
+    if row.buckets_done < BUCKETS:
+        events, row.buckets_done = await _next_events(act, row.buckets_done, row.cutoff)
+        row.people += await store(act, events, _people(events), row)
+        if row.buckets_done == BUCKETS:
+            row.finished_at = act.now
+            await act.db.execute_query(FORGET_PREPARED, [row.started_at])
+        await row.save(using_db=act.db, update_fields=["people", "buckets_done", "finished_at"])
+    return _progress(row)
+
+
+def _progress(row: SnapshotRow) -> Progress:
+    return Progress(row.id, row.cutoff, row.buckets_done, row.people)
+
+
+async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.DataFrame, int]:
+    """The events of whole buckets from this one on, until there are enough for one act; and the bucket after them."""
+    found, rows = [], 0
+    while bucket < BUCKETS and rows < ROWS_AT_ONCE:
+        await locks.share(act, [bucket])
+        found.append(await asyncio.to_thread(shelf.read, bucket, before=cutoff))
+        rows += found[-1].height
+        bucket += 1
+    return pl.concat(found), bucket
+
+
+def _people(events: pl.DataFrame) -> list[UserId]:
+    return [UserId(UUID(user)) for user in events["user"].unique(maintain_order=True)]
+
+
+async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
+    """The snapshot that everybody's features are from."""
+    done = SnapshotRow.filter(finished_at__isnull=False).using_db(at.db)
+    return await done.order_by("-cutoff", "-started_at").first()
+
+
+async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
+    """Compute and keep the features of those of these people whose data somebody may use; how many.
+
+    `events` are theirs, all of them before the snapshot's cut-off. Records `population_permitted`, `features_stored`.
+    """
+    permit = await permits.features_permit(act, users, row.cutoff)
+    people = tuple(sorted(permit.masks))
+    scorer = registry.scorer(row.model)
+    matrix = await asyncio.to_thread(_computed, scorer, _shared(events, permit), people, row.cutoff)
+    await population.store(act, scorer, matrix, people, await _attributes(act, people))
+    return len(people)
+
+
+def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:
+    """The events that somebody may use: of the others not even a feature is computed."""
+    masks = [(str(user), category.value) for user, mask in permit.masks.items() for category in mask]
+    allowed = pl.DataFrame(masks, schema={"user": pl.String, "category": pl.String}, orient="row")
+    return events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
+
+
+def _computed(
+    scorer: Scorer, events: pl.DataFrame, people: tuple[UserId, ...], cutoff: datetime
+) -> features.Matrix:
+    asked = pl.DataFrame(
+        {"user": [str(user) for user in people], "cutoff": [cutoff] * len(people)},
+        schema={"user": pl.String(), "cutoff": pl.Datetime("us", "UTC")},
+    )
+    inputs = [
+        Feature(i.name, i.category, i.unit, i.window_days, i.monotone, i.why, i.reason, i.expression)
+        for i in scorer.manifest.inputs
+    ]
+    return features.compute(_as_behaviour(events), asked, inputs)
+
+
+def _as_behaviour(events: pl.DataFrame) -> Behaviour:
+    """The store's events as the tables that features are computed from; it holds no profiles and no edges."""
+    none = pl.DataFrame(schema={"user": pl.String(), "known_at": pl.Datetime("us", "UTC")})
+    return Behaviour("store", NOTHING_STATED, events, none, pl.DataFrame(), pl.DataFrame(), events.height, 0)
+
+
+async def _attributes(act: Act, people: tuple[UserId, ...]) -> tuple[Attributes, ...]:
+    """What lists may ask by comes from elsewhere and stays as it is."""
+    rows: list[dict[str, Any]] = await act.db.execute_query_dict(ATTRIBUTES, [list(people)])
+    held = {
+        row["user_id"]: json.loads(row["attributes"])
+        if isinstance(row["attributes"], str)
+        else row["attributes"]
+        for row in rows
+    }
+    return tuple(held.get(user, {}) for user in people)

@@ -1,0 +1,174 @@
+"""The day's figures of the model in use: what lenders reported against what was promised; alerts once per change."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from support import lending, monitored, small_models, world
+from support.world import OFFICER
+
+from api import worker
+from compliance.act import open_act, open_upkeep, open_view
+from compliance.vocabulary import Worker
+from partners import monitoring, outcomes
+from partners.monitoring import Report, Reported
+from partners.outcomes import Decision, Outcome
+from scoring import registry
+
+TODAY = date(2026, 11, 28)
+
+
+@pytest.fixture
+async def bank(ground):
+    await world.put_model_in_use()
+    await world.open_channel()
+    return await world.a_bank()
+
+
+async def alerts_recorded(owner) -> list[dict[str, Any]]:
+    async with open_act(OFFICER, None) as act:
+        act.record("score_replayed", {})
+    return await owner.fetch("select * from compliance_fact where kind = 'monitoring_alert'")
+
+
+async def test_figures_that_hold_raise_nothing(bank, owner):
+    await monitored.a_year(owner, bank)
+    made = await worker.watch_now()
+    told: Any = made.figures
+    assert told["scores"] == told["recent"] == 1_000
+    assert told["ranking"]["rows"] == 800
+    assert float(told["ranking"]["auc"]["low"]) > 0.5
+    assert sum(each["rows"] for each in told["calibration"]) == 800
+    assert {each["state"] for each in told["calibration"]} <= {"agrees", "insufficient_evidence"}
+    assert told["stability"]["state"] == "stable"
+    assert len(told["vintages"]) in (3, 4)
+    assert sum(each["approved"] for each in told["vintages"]) == 800
+    assert sum(each["decided"] for each in told["approvals"]) == 900
+    assert {each["group"] for each in told["groups"]["age"]} == {"20_29", "30_39", "50_59"}
+    assert [each["group"] for each in told["groups"]["region"]] == ["east"]
+    assert len(told["inputs"]) == len(small_models.loaded().manifest.inputs)
+    assert {each["state"] for each in told["inputs"]} == {"stable"}
+    assert told["comparison"] is None
+    assert made.alerts == {}
+    assert await alerts_recorded(owner) == []
+
+
+async def test_nothing_about_anybody_is_in_a_report(bank, owner):
+    scores = await monitored.a_year(owner, bank, rows=300)
+    await worker.watch_now()
+    kept = await owner.fetchval("select report::text || alerts::text from partners_monitoring")
+    users = await owner.fetch("select id::text from consent_person")
+    assert not [u["id"] for u in users if u["id"] in kept]
+    assert not [s for s in scores if str(s) in kept]
+
+
+async def test_a_promise_that_was_not_kept_raises_an_alert_once(bank, owner):
+    await monitored.a_year(owner, bank, honest=False)
+    first = await worker.watch_now()
+    assert any(alert.startswith("calibration_off:") for alert in first.alerts)
+    assert "ranks_like_chance" in first.alerts
+    recorded = await alerts_recorded(owner)
+    assert len(recorded) == len(first.alerts)
+    assert {row["person"] for row in recorded} == {None}
+    assert (await worker.watch_now()).alerts == first.alerts
+    assert len(await alerts_recorded(owner)) == len(first.alerts)
+    await owner.execute("delete from partners_outcome")
+    over = await worker.watch_now()
+    assert not {"ranks_like_chance"} & set(over.alerts)
+    assert len(await alerts_recorded(owner)) == 2 * len(first.alerts)
+
+
+async def test_another_population_is_noticed(bank, owner):
+    await monitored.a_year(owner, bank, rows=400, drifted=2.0)
+    made = await worker.watch_now()
+    assert "points_drifted" in made.alerts
+    assert f"input_drifted:{small_models.loaded().manifest.inputs[0].name}" in made.alerts
+    old = await owner.execute("update scoring_score set issued_at = issued_at - interval '100 days'")
+    assert old
+    later: Any = (await worker.watch_now()).figures
+    assert (later["recent"], later["stability"]["state"]) == (0, "insufficient_evidence")
+    assert later["inputs"] == []
+
+
+async def test_what_was_withdrawn_or_set_aside_counts_no_more(bank, owner):
+    scores = await monitored.a_year(owner, bank, rows=300)
+    await owner.execute(
+        "update consent_grant set state = 'ended', ended_by = 'person', ended_code = 'withdrawn', ended_at = now()"
+    )
+    await owner.execute("update scoring_score set set_aside_at = now() where id = any($1)", scores[:100])
+    told: Any = (await worker.watch_now()).figures
+    assert told["scores"] == 200
+    assert told["inputs"] == []
+
+
+async def test_too_young_a_book_says_nothing(bank, owner):
+    await monitored.a_year(owner, bank, rows=300, matured=False)
+    told: Any = (await worker.watch_now()).figures
+    assert told["ranking"] == {"rows": 0, "defaults": 0, "evidence": "insufficient_evidence"}
+    assert {each["state"] for each in told["calibration"]} == {"insufficient_evidence"}
+
+
+async def test_it_is_done_once_a_day_and_only_where_a_model_is_in_use(ground, owner):
+    async def due() -> bool:
+        async with open_upkeep(Worker("watchman")) as upkeep:
+            return await monitoring.is_due(upkeep)
+
+    assert not await due()
+    with pytest.raises(registry.NoModel):
+        await worker.watch_now()
+    await world.put_model_in_use()
+    assert await due()
+    assert not await worker.watch_daily()
+    assert not await due()
+    assert await owner.fetchval("select count(*) from partners_monitoring") == 1
+    await worker.watch_daily()
+    assert await owner.fetchval("select count(*) from partners_monitoring") == 1
+    await owner.execute("update partners_monitoring set made_at = made_at - interval '25 hours'")
+    assert await due()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(600_000, 1), (600_001, 1), (599_999, 0)])
+async def test_how_often_a_lender_kept_what_was_asked_for(ground, given, kept):
+    await world.put_model_in_use()
+    market = await lending.a_market()
+    referral = (await market.pick()).referral.id
+    today = datetime.now(UTC).date()
+    for amount in (1, given):  # the last word counts
+        told = Outcome(Decision.APPROVED, today, currency="CNY", approved_minor=amount)
+        async with open_act(lending.a_client(market.lender), None) as act:
+            await outcomes.report(act, told, referral=referral, score=None)
+    figures: Any = (await worker.watch_now()).figures
+    assert figures["honoured"] == {"approved": 1, "kept": kept, "evidence": "insufficient_evidence"}
+
+
+async def test_the_newest_report_is_that_of_the_model_asked_for(bank, owner):
+    await worker.watch_now()
+    async with open_view(OFFICER) as view:
+        newest = await monitoring.newest(view)
+        assert isinstance(newest, Report)
+        assert json.dumps(newest.figures)
+        assert await monitoring.newest(view, "another") is None
+
+
+APPROVED = Reported("approved", TODAY - timedelta(days=400), TODAY - timedelta(days=30), defaulted=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "matured"),
+    [
+        ({}, True),
+        ({"defaulted": True, "observed_until": TODAY - timedelta(days=300)}, True),
+        ({"observed_until": TODAY - timedelta(days=35)}, True),
+        ({"observed_until": TODAY - timedelta(days=36)}, False),
+        ({"observed_until": None}, False),
+        ({"defaulted": None}, False),
+        ({"decision": "declined"}, False),
+        # A default that came early counts once its whole vintage is over, never before the good ones can.
+        ({"decided_on": TODAY - timedelta(days=364), "defaulted": True}, False),
+        ({"decided_on": TODAY - timedelta(days=365), "observed_until": TODAY}, True),
+    ],
+)
+def test_what_is_seen_through(changed, matured):
+    assert replace(APPROVED, **changed).matured(365, TODAY) is matured

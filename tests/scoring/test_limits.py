@@ -1,0 +1,165 @@
+"""Suggested limits: a published rule, never above the product, from consents that live and within the budget."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import world
+from support.lending import a_product
+from support.world import ALL, SCORING, told
+
+from compliance import ids
+from compliance.act import open_act
+from compliance.refusals import NotFound, Unacceptable
+from compliance.vocabulary import AnswerForm, Purpose
+from consent.permits import ConsentWithdrawn
+from scoring.answers import given as answers
+from scoring.answers import incomes, limits
+from scoring.answers.limits import MONTHS, Frame, suggested
+from scoring.budget import BITS_MAX
+from scoring.policy import BANDS
+from scoring.scores import AnswerNotGranted
+
+INCOME = Purpose.INCOME_ESTIMATE
+PRODUCT = ids.random_id()
+FRAME = Frame(PRODUCT, "CNY", 100_000, 5_000_000)
+MONEY = st.integers(0, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("band", "low", "owed", "limit"),
+    [
+        ("A", 300_000, 0, 1_800_000),
+        ("A", 333_300, 0, 1_900_000),
+        ("C", 300_000, 120_000, 360_000),
+        ("D", 190_000, 100_000, 0),
+        ("E", 900_000, 0, 0),
+        ("A", 2_000_000, 0, 5_000_000),
+        ("B", 100_000, 200_000, 0),
+    ],
+)
+def test_the_published_rule(band, low, owed, limit):
+    assert suggested(low, owed, band, FRAME) == limit
+
+
+@given(MONEY, MONEY, st.sampled_from(BANDS))
+def test_never_above_the_product_nor_what_is_left(low, owed, band):
+    limit = suggested(low, owed, band, FRAME)
+    assert limit == 0 or FRAME.least_minor <= limit <= FRAME.most_minor
+    assert limit <= MONTHS[band] * max(0, low - owed)
+    assert len(str(limit).rstrip("0")) <= 2
+
+
+@given(MONEY, MONEY, MONEY, st.sampled_from(BANDS))
+def test_more_income_less_owed_and_a_better_band_never_lower_it(low, more, owed, band):
+    limit = suggested(low, owed, band, FRAME)
+    assert suggested(low + more, owed, band, FRAME) >= limit
+    assert suggested(low, max(0, owed - more), band, FRAME) >= limit
+    assert suggested(low, owed, BANDS[max(0, BANDS.index(band) - 1)], FRAME) >= limit
+
+
+@pytest.fixture
+async def bank(ground):
+    await world.put_model_in_use()
+    await world.put_income_model_in_use()
+    await world.open_channel()
+    return await world.a_bank()
+
+
+async def income_of(bank, person):
+    async with open_act(bank, INCOME) as act:
+        return (await incomes.issue(act, person.user, ALL)).value.row
+
+
+async def asked(bank, person, income, frame=FRAME, owed=0):
+    async with open_act(bank, SCORING) as act:
+        released = await limits.issue(
+            act, person.user, ALL, income=income, owed_minor=owed, frame=frame
+        )  # fmt: skip
+        return released.value.row
+
+
+async def a_person(bank, **changes):
+    (person,) = await world.persons(1)
+    earned = await world.granted(person, bank, INCOME)
+    await world.granted(person, bank, **changes)
+    return person, earned, await income_of(bank, person)
+
+
+async def test_it_follows_the_income_and_the_band_and_is_recorded(bank, owner):
+    person, _, income = await a_person(bank)
+    row = await asked(bank, person, income.id, owed=10_000)
+    band = (await world.scored(bank, person)).band
+    assert row.told["limit_minor"] == suggested(income.told["low"] * 100, 10_000, band, FRAME)
+    assert row.told["formula"] == limits.FORMULA
+    assert "limit_suggested" in await world.kinds(owner, person=person.user)
+
+
+async def test_without_the_consent_to_the_income_there_is_none(bank):
+    person, earned, income = await a_person(bank)
+    await world.withdrawn(person, earned.id)
+    with pytest.raises(ConsentWithdrawn):
+        await asked(bank, person, income.id)
+
+
+async def test_another_persons_or_banks_income_is_unknown(bank):
+    person, _, income = await a_person(bank)
+    other, _, _ = await a_person(bank)
+    with pytest.raises(NotFound):
+        await asked(bank, other, income.id)
+    rival = await world.a_bank("beta")
+    await world.granted(person, rival)
+    with pytest.raises(NotFound):
+        await asked(rival, person, income.id)
+
+
+async def test_a_limit_tells_the_band_so_a_threshold_consent_is_too_short(bank):
+    person, _, income = await a_person(bank, answer=AnswerForm.THRESHOLD)
+    with pytest.raises(AnswerNotGranted):
+        await asked(bank, person, income.id)
+
+
+async def test_limits_and_scores_share_one_budget(bank, owner):
+    person, _, income = await a_person(bank)
+    for owed in (0, 10_000, 20_000):
+        await asked(bank, person, income.id, owed=owed)
+    await world.scored(bank, person)
+    assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 3 + 10 < BITS_MAX["full"]
+
+
+async def test_an_old_income_or_another_currency_carries_no_limit(bank, owner):
+    person, _, income = await a_person(bank)
+    with pytest.raises(Unacceptable):
+        await asked(bank, person, income.id, Frame(PRODUCT, "USD", 1, 10**6))
+    await owner.execute("update scoring_answer set valid_until = now() - interval '1 second'")
+    with pytest.raises(Unacceptable):
+        await asked(bank, person, income.id)
+
+
+async def test_over_http(database, home):
+    async with world.opened(database, home) as here:
+        await world.put_model_in_use()
+        await world.put_income_model_in_use()
+        await world.open_channel()
+        software, rival = await here.software(), await here.software("beta")
+        person, _, income = await a_person(software.client)
+        product = ids.public("prd", await a_product(software.client.partner))
+        body = {
+            "user": await world.pseudonym_of(person, software.client),
+            "purpose": "credit_assessment",
+            "categories": sorted(ALL),
+            "product": product,
+            "income": ids.public("ans", income.id),
+            "owed": {"amount_minor": 0, "currency": "CNY"},
+        }
+        made = await software.call("POST", "/v1/limits", body, key="one")
+        limit = told(made, 201)
+        assert limit["limit"]["amount_minor"] % 10 == 0
+        assert told(await software.call("GET", made.headers["Location"]), 200) == limit
+        assert told(await software.call("POST", "/v1/limits", body, key="one"), 201) == limit
+        told(await rival.call("GET", made.headers["Location"]), 404)
+        theirs = ids.public("prd", await a_product(rival.client.partner))
+        told(await software.call("POST", "/v1/limits", body | {"product": theirs}), 422)
+        dollars = {"amount_minor": 0, "currency": "USD"}
+        told(await software.call("POST", "/v1/limits", body | {"owed": dollars}), 422)
+        told(await software.call("GET", f"/v1/incomes/{limit['id']}"), 404)
+    assert answers.PURPOSES[limits.KIND] is SCORING

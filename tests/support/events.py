@@ -1,0 +1,53 @@
+"""Events as an operator brings them, and people under references that it knows."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+from support import world
+
+from api import loading
+from compliance.act import open_act
+from compliance.vocabulary import Person, UserId
+from consent import people
+from consent.people import NewPerson
+from scoring.store import incoming, intake
+from scoring.store.intake import Received
+
+
+async def known(count: int = 1, born_on: date | None = date(1990, 5, 1)) -> dict[str, UserId]:
+    """People whom the operator has brought, by its references."""
+    async with open_act(world.STORY, None) as act:
+        return await people.bring(
+            act, [NewPerson(str(uuid4()), born_on, fictional=True) for _ in range(count)]
+        )
+
+
+def in_session(user: UserId) -> Person:
+    """The person, signed in."""
+    return Person(user, uuid4(), datetime.now(UTC), "one_time_link")
+
+
+def event(reference: str, **changes: object) -> dict[str, object]:
+    """An event that is right, unless something is changed."""
+    right = {
+        "user": reference,
+        "at": "2026-01-01T08:00:00+08:00",
+        "category": "shopping",
+        "name": "order_paid",
+        "value": 12.5,
+        "count": 2,
+        "attributes": {"shop": "s-1"},
+    }
+    return right | changes
+
+
+async def received(events: Sequence[dict[str, object]]) -> Received:
+    """Brought by the operator's own process."""
+    async with open_act(world.STORY, None) as act:
+        return await intake.receive(act, incoming.raw(events))
+
+
+async def filed() -> None:
+    """Everything that waits is in files now."""
+    await loading.file_everything()
