@@ -26,6 +26,7 @@ from partners.connectors import registry as connectors
 from partners.monitoring import Report
 from scoring import budget, previews, reviews
 from scoring.monitoring import shadow
+from scoring.runs import holding as runs  # noqa: F401 - declares that a deletion reaches population runs
 from scoring.runs import keeping
 from scoring.store import (
     catching_up,

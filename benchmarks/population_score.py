@@ -42,7 +42,7 @@ CATEGORIES = tuple(REASONS)
 RECIPE = Recipe(trees=300, depth=5, learning_rate=0.05, copies=1, folds=2, twins=2)
 SHARDS = {"small": 16, "full": 153}
 ROWS = 1 << 16
-ROUNDS = 30
+ROUNDS = 20
 """Shards that are scored in turns with the peer; the whole run after them tells what all of it takes."""
 MEMORY_TARGET, RAY_TARGET = 1_500, 1.4
 DATA = "random numbers of nobody: synthetic"
@@ -58,6 +58,7 @@ def run(size: str) -> dict[str, Any]:
         os.environ.update(runners.ONE_THREAD)  # as in a run: read when a process starts
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as worker:
             ours, peer = worker.submit(_in_turns, whole, plan, model).result()
+        print(f"in turns: {ours:.0f} rows per CPU second, the peer {peer:.0f}", flush=True)
         told = _whole(whole, plan, model)
     return {
         "benchmark": "population_score",
@@ -167,6 +168,7 @@ def _whole(whole: Path, plan: Plan, model: Path) -> dict[str, Any]:
     """The whole run in as many processes as there are processors, and where Ray is installed the same as its tasks."""
     workers = os.cpu_count() or 1
     local, result = _measured(whole, plan, model, runners.locally(workers), workers)
+    print(f"the whole run in {workers} processes: {local}", flush=True)
     told = {f"local_{name}": value for name, value in local.items()}
     if importlib.util.find_spec("ray"):
         importlib.import_module("ray")  # no part of either run

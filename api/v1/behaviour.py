@@ -11,6 +11,7 @@ from api.oauth.scopes import Scope
 from api.problems import Error
 from compliance import ids
 from compliance.refusals import Fault, Unacceptable
+from scoring.runs import holding as runs  # noqa: F401 - declares the same for population runs
 from scoring.store import (
     holding,  # noqa: F401 - declares that a person's copy and deletion reach the files
     incoming,

@@ -48,15 +48,15 @@ def on_ray(address: str, workers: int) -> Runner:
     def run(works: Iterable[Work]) -> Iterator[Scored]:
         ray = _ray()
         waiting = iter(works)
-        ray.init(
-            address,
-            num_cpus=workers if address == "local" else None,
-            runtime_env={"env_vars": ONE_THREAD},
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-        )
         try:
+            ray.init(
+                address,
+                num_cpus=workers if address == "local" else None,
+                runtime_env={"env_vars": ONE_THREAD},
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+            )
             task = ray.remote(num_cpus=1, max_retries=3)(score_shard)
             at_once = int(ray.cluster_resources()["CPU"]) * AHEAD
             running = [task.remote(work) for work in islice(waiting, at_once)]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -14,16 +15,20 @@ from api import population, worker
 from api.running import Standing
 from api.settings import Settings
 from compliance import database as databases
+from compliance.act import open_act
 from compliance.refusals import NotFound
-from compliance.vocabulary import OFFERED, Category
+from compliance.vocabulary import OFFERED, Category, Person
+from consent import copies, permits
 from partners.directory import PartnerSuspended
 from scoring import policy
 from scoring import population as features
 from scoring.release import NoLawfulChannel
-from scoring.runs import keeping, plans, shards
-from scoring.runs.faults import ShardUnusable
+from scoring.runs import plans, shards
+from scoring.runs.faults import RunBusy, ShardUnusable
 from scoring.scorer import InsufficientEvidence, unpack
 
+STATED = frozenset({Category.DECLARED})
+"""Never carries an answer alone."""
 FEW = frozenset({Category.CREDIT_HISTORY, Category.SHOPPING})
 
 
@@ -72,7 +77,11 @@ async def population_facts(owner):
 
 async def test_everybody_with_a_consent_is_scored_by_what_they_share(bank, owner, monkeypatch):
     monkeypatch.setattr("scoring.runs.people.PEOPLE_A_SHARD", 10)
-    shared = dict.fromkeys(await granted(bank, 30), ALL) | dict.fromkeys(await granted(bank, 30, FEW), FEW)
+    shared = {
+        user: few
+        for few, count in ((ALL, 30), (FEW, 20), (STATED, 10))
+        for user in await granted(bank, count, few)
+    }
     await granted(await world.a_bank("beta"), 3)
     await world.persons(2)
     run, told = await population.score_everybody("alpha", here)
@@ -89,7 +98,7 @@ async def test_everybody_with_a_consent_is_scored_by_what_they_share(bank, owner
             answered += 1
             assert (row["points"], row["band"]) == (expected.points, expected.band)
             assert policy.probability(row["log_odds"]) == expected.probability
-    assert 0 < answered < 60
+    assert 0 < answered <= 50
     assert (told["rows"], told["answered"]) == (60, answered)
     assert await population_facts(owner) == ["population_permitted", "population_scored"]
 
@@ -210,11 +219,43 @@ async def test_the_worker_deletes_a_run_whose_time_is_over(bank, home):
         assert run.exists() is stays
 
 
-async def test_somebody_forgotten_is_in_no_run(bank):
+async def test_somebody_deleted_is_in_no_run(bank):
     gone, *others = await granted(bank, 4)
     run, _ = await population.score_everybody("alpha", here)
-    keeping.forget(keeping.folder(), gone)
+    await world.deleted(Person(gone, uuid4(), datetime.now(UTC), "one_time_link"))
+    await worker.finish_deletions()
     assert points(run).keys() == {shards.halves(user) for user in others}
+
+
+async def test_while_a_run_is_scored_a_deletion_is_finished_later(bank, owner):
+    gone, *_ = await granted(bank, 2)
+    run, _ = await population.score_everybody("alpha", here)
+    await world.deleted(Person(gone, uuid4(), datetime.now(UTC), "one_time_link"))
+    with plans.alone(run), pytest.raises(RunBusy):
+        await worker.finish_deletions()
+    assert await owner.fetchval("select finished_at from consent_deletion") is None
+    await worker.finish_deletions()
+    assert await owner.fetchval("select finished_at from consent_deletion") is not None
+    assert shards.halves(gone) not in points(run)
+
+
+async def test_a_persons_copy_shows_what_they_scored(bank, owner):
+    user, *_ = await granted(bank, 3, FEW)
+    run, told = await population.score_everybody("alpha", here)
+    async with open_act(Person(user, uuid4(), datetime.now(UTC), "one_time_link"), None) as act:
+        copy = await copies.make(act, permits.own_permit(act))
+    expected = await online(owner, user, FEW)
+    assert copy.parts["population_scores"] == [
+        {
+            "recipient": told["recipient"],
+            "made_at": plans.plan(run).made_at,
+            "model": told["model"],
+            "shared": sorted(FEW),
+            "points": expected.points,
+            "band": expected.band,
+            "probability": str(expected.probability),
+        }
+    ]
 
 
 async def test_the_command_opens_the_installation_and_tells_the_run(database, home, capsys):

@@ -85,6 +85,7 @@ async def test_sealed_and_packed_things_are_opened(planted):
         "reported_outcomes",
         "previews",
         "shadow_scores",
+        "population_scores",  # in files, once everybody was scored: see test_population_command
     }
 
 

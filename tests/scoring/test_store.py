@@ -383,7 +383,7 @@ def test_the_worker_knows_of_the_files_by_itself():
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert told.stdout.strip() == "['behaviour']"
+    assert told.stdout.strip() == "['population', 'behaviour']"
 
 
 LOADER = """
