@@ -92,10 +92,9 @@ async def uses(view: View, user: UserId) -> dict[GrantId, Use]:
 async def sets_used(
     at: View | Act, user: UserId, purpose: Purpose, recipient: PartnerId, since: datetime
 ) -> frozenset[Categories]:
-    """The different choices of data with which a person's consents of this purpose were used since then."""
+    """The different choices of data with which a person's consents of this purpose were used since then, by whichever way."""
     rows = await at.db.execute_query_dict(
-        """select distinct g.categories from consent_grant g join consent_use u on u.grant_id = g.id
-           where g.user_id = $1 and g.purpose = $2 and g.recipient = $3 and u.last_used_at >= $4""",
+        "select categories from consent_sets_used($1, $2, $3, $4)",
         [user, purpose, recipient, since],
     )
     return frozenset(frozenset(Category(c) for c in row["categories"]) for row in rows)

@@ -10,13 +10,12 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.validation import gates, invented
+from benchmarks.validation import gates
 from benchmarks.validation.gates import Gate
-from benchmarks.validation.refusing import Seen, seen_with_every_set
+from benchmarks.validation.refusing import Seen, seen_in
 from compliance.vocabulary import Categories
 from scoring import evaluation
 
-PEOPLE = {"small": 12_000, "full": 120_000}
 SEED = 3
 
 Floats = NDArray[np.float64]
@@ -24,7 +23,7 @@ Floats = NDArray[np.float64]
 
 def run(size: str) -> list[Gate]:
     """Compare honest sharing with both attackers, on people whom the model has not seen."""
-    seen = seen_with_every_set(invented.population(PEOPLE[size], keep=False))
+    seen = seen_in(size)
     worlds = {
         "everything shared": seen.probability[seen.everything],
         "best of every set": _best(seen, list(seen.probability)),

@@ -32,15 +32,25 @@ class Gate:
 def share(
     name: str, holds: NDArray[np.bool_], *, least: float | None = None, most: float | None = None
 ) -> Gate:
-    """A share of rows with its Wilson interval; it must be at least, or at most, what is named."""
+    """A share of rows with its Wilson interval; it must be at least, or at most, what is named.
+
+    With so few rows that the interval reaches over the bound, missing it is no failure: it is not known.
+    """
     hits, n = int(holds.sum()), len(holds)
     low, high = evaluation.wilson(hits, n)
     value = hits / n if n else float("nan")
-    passes = n > 0 and (least is None or value >= least) and (most is None or value <= most)
     rule = " and ".join(
         text for text, bound in ((f">= {least}", least), (f"<= {most}", most)) if bound is not None
     )
-    return Gate(name, value, low, high, n, rule, _verdict(rule, passes=passes))
+    verdict = _verdict(rule, passes=_within(value, value, least, most))
+    if verdict == FAIL and _within(low, high, least, most):
+        verdict = UNKNOWN
+    return Gate(name, value, low, high, n, rule, verdict)
+
+
+def _within(low: float, high: float, least: float | None, most: float | None) -> bool:
+    """Whether anything between the two is at least and at most what is asked."""
+    return (least is None or high >= least) and (most is None or low <= most)
 
 
 def figure(

@@ -6,9 +6,9 @@ from benchmarks.validation import gates, invented
 from benchmarks.validation.gates import Gate
 from scoring import evaluation, scorer
 
-PEOPLE = {"small": (30_000, 12_000), "full": (260_000, 60_000)}
+PEOPLE = {"small": (14_000, 6_000), "full": (260_000, 60_000)}
 """Drawn, and of those learnt from. With 5 % defaults 200,000 people place an AUC within 0.006."""
-CHANCE, MOST_FROM_CHANCE = 0.5, {"small": 0.03, "full": 0.01}
+CHANCE, MOST_FROM_CHANCE = 0.5, {"small": 0.05, "full": 0.01}
 NEAR_BASE_RATE, SHARE_NEAR = 0.01, 0.99
 SEED = 5
 

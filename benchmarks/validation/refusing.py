@@ -8,6 +8,7 @@ outside, and is unknown otherwise or with too few people.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,7 @@ class Seen:
 
 def run(size: str) -> list[Gate]:
     """Compare every set with everything."""
-    seen = seen_with_every_set(invented.population(PEOPLE[size], keep=False))
-    cells = list(_cells(seen))
+    cells = list(_cells(seen_in(size)))
     failing = np.array([cell.verdict == gates.FAIL for cell in cells])
     known = np.array([cell.verdict != gates.UNKNOWN for cell in cells])
     worst = sorted(cells, key=lambda cell: cell.reach - abs(cell.difference) + cell.margin)[:WORST_SHOWN]
@@ -79,6 +79,12 @@ def run(size: str) -> list[Gate]:
             for cell in worst
         ),
     ]
+
+
+@cache
+def seen_in(size: str) -> Seen:
+    """The people of a size, drawn and scored once."""
+    return seen_with_every_set(invented.population(PEOPLE[size], keep=False))
 
 
 def seen_with_every_set(found: Population) -> Seen:

@@ -46,6 +46,7 @@ DEFINERS = {
     "compliance_person_map_places",
     "consent_deletion_effects",
     "consent_deletion_of",
+    "consent_sets_used",
 }
 """Functions that act with their owner's rights: each is one statement, and each is listed."""
 

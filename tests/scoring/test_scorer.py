@@ -318,3 +318,104 @@ def test_a_model_under_another_name_is_not_loaded(tmp_path: Path) -> None:
     home = training.save(small_models.trained(), tmp_path)
     with pytest.raises(ModelAltered):
         Scorer.load(home.rename(tmp_path / ("0" * 64)))
+
+
+# Insufficient evidence, at its edges
+
+
+EDGE_ROW = next(r for r in range(small_models.PEOPLE) if len(used(r)) == len(EVERYTHING))
+
+
+def counted(category: Category, **least: int) -> tuple[Category, ...]:
+    """What is used of a rich person who has just so much of one category."""
+    evidence = small_models.evidence(MATRIX, EDGE_ROW)
+    events = {**evidence.events, category: least["events"]}
+    thin = Evidence(events, {**evidence.active_days, category: least["active_days"]})
+    return MODEL.evaluate(MATRIX.values[EDGE_ROW], thin, EVERYTHING).used
+
+
+@pytest.mark.parametrize("category", sorted(EVERYTHING))
+def test_each_categorys_minimum_is_met_exactly_and_missed_by_one(category: Category) -> None:
+    least = policy.MINIMUM_EVIDENCE[category]
+    assert MODEL.manifest.minimum[category] == least
+    assert category in counted(category, events=least.events, active_days=least.active_days)
+    assert category not in counted(category, events=least.events - 1, active_days=least.active_days)
+    if least.active_days:
+        assert category not in counted(category, events=least.events, active_days=least.active_days - 1)
+
+
+@pytest.mark.parametrize("category", sorted(EVERYTHING))
+def test_events_without_one_value_are_no_evidence(category: Category) -> None:
+    values = MATRIX.values[EDGE_ROW].copy()
+    of_it = [each.category is category for each in MODEL.manifest.inputs]
+    values[of_it] = np.float32("nan")
+    evidence = small_models.evidence(MATRIX, EDGE_ROW)
+    assert category not in MODEL.evaluate(values, evidence, EVERYTHING).used
+    first = of_it.index(True)
+    values[first] = MATRIX.values[EDGE_ROW][first]
+    assert np.isnan(values[first]) or category in MODEL.evaluate(values, evidence, EVERYTHING).used
+
+
+def test_one_well_filled_category_may_be_enough_and_what_is_stated_never_is() -> None:
+    values, evidence = MATRIX.values[EDGE_ROW], small_models.evidence(MATRIX, EDGE_ROW)
+    for category in sorted(EVERYTHING - {Category.DECLARED}):
+        assert MODEL.evaluate(values, evidence, frozenset({category})).used == (category,)
+    with pytest.raises(InsufficientEvidence):
+        MODEL.evaluate(values, evidence, frozenset({Category.DECLARED}))
+
+
+def test_a_set_that_was_never_calibrated_gives_no_answer() -> None:
+    alone = frozenset({Category.SHOPPING})
+    lines = {used: line for used, line in MODEL.manifest.calibration.items() if used != alone}
+    without_line = Scorer(MODEL.digest, replace(MODEL.manifest, calibration=lines), MODEL.trees)
+    widths = {used: row for used, row in MODEL.manifest.half_widths.items() if used != alone}
+    without_widths = Scorer(MODEL.digest, replace(MODEL.manifest, half_widths=widths), MODEL.trees)
+    evidence = small_models.evidence(MATRIX, EDGE_ROW)
+    for model in (without_line, without_widths):
+        with pytest.raises(InsufficientEvidence):
+            model.evaluate(MATRIX.values[EDGE_ROW], evidence, alone)
+        assert model.evaluate(MATRIX.values[EDGE_ROW], evidence, EVERYTHING).used
+
+
+def test_the_width_is_judged_where_the_points_lie() -> None:
+    """The interval is known by steps of the scale: 120 points wide is an answer, a hair more is none."""
+    whole = MODEL.evaluate(MATRIX.values[EDGE_ROW], small_models.evidence(MATRIX, EDGE_ROW), EVERYTHING)
+    here = policy.place(whole.points)
+    for half, answers in ((policy.WIDEST_POINTS / 2, True), (policy.WIDEST_POINTS / 2 + 0.01, False)):
+        row = tuple(half if step == here else 0.0 for step in range(policy.STEPS))
+        elsewhere = tuple(0.0 if step == here else 999.0 for step in range(policy.STEPS))
+        for widths, expected in ((row, answers), (elsewhere, True)):
+            stated = replace(MODEL.manifest, half_widths=dict.fromkeys(MODEL.manifest.half_widths, widths))
+            model = Scorer(MODEL.digest, stated, MODEL.trees)
+            try:
+                told = model.evaluate(
+                    MATRIX.values[EDGE_ROW], small_models.evidence(MATRIX, EDGE_ROW), EVERYTHING
+                )
+                assert expected
+                assert told.points == whole.points
+            except InsufficientEvidence:
+                assert not expected
+
+
+# The table of contributions
+
+
+def test_contributions_are_catboosts_to_the_twelfth_digit_and_decide_no_score(folder: Path) -> None:
+    booster = catboost.CatBoostClassifier()
+    booster.load_model(str(folder / manifest.CATBOOST))
+    values = MATRIX.values.copy()
+    values[:50] = np.nan  # nothing known of somebody
+    raw, shap = oracle(booster, values)
+    ours = [MODEL.raw(row) for row in values]
+    assert np.isnan(values).any(axis=1).mean() > 0.5
+    assert np.abs(np.array([added for _, added in ours]) - shap[:, :-1]).max() <= 1e-12
+    assert [score for score, _ in ours] == raw.tolist() == trees.raw(MODEL.trees, values).tolist()
+    untabled = replace(MODEL.trees, share=np.zeros_like(MODEL.trees.share))
+    mute = Scorer(MODEL.digest, MODEL.manifest, untabled)
+    for row in range(0, small_models.PEOPLE, 30):
+        evidence = small_models.evidence(MATRIX, row)
+        try:
+            told = MODEL.evaluate(MATRIX.values[row], evidence, EVERYTHING)
+        except InsufficientEvidence:
+            continue
+        assert mute.evaluate(MATRIX.values[row], evidence, EVERYTHING) == replace(told, reasons=())

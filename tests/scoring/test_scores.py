@@ -159,6 +159,30 @@ async def test_nobody_is_scored_with_set_after_set(bank, owner):
     assert await world.scored(bank, person)
 
 
+async def test_a_relay_is_no_way_to_a_third_choice(bank):
+    bureau = await world.a_bank("bureau", PartnerKind.CREDIT_BUREAU)
+    await world.open_channel(bureau.partner, bank.partner)
+    (person,) = await world.persons(1)
+    for chosen in (ALL, ALL - DEVICE):
+        grant = await world.granted(person, bank, categories=chosen)
+        await world.scored(bank, person)
+        await world.withdrawn(person, grant.id)
+    third = await world.granted(
+        person,
+        bureau,
+        recipient=bank.partner,
+        bureau=bureau.partner,
+        categories=ALL - {Category.SHOPPING},
+    )
+    with pytest.raises(SetChangedTooOften):
+        await world.scored(bureau, person, recipient=bank.partner)
+    await world.withdrawn(person, third.id)
+    await world.granted(
+        person, bureau, recipient=bank.partner, bureau=bureau.partner, categories=ALL - DEVICE
+    )
+    assert await world.scored(bureau, person, recipient=bank.partner)
+
+
 async def test_after_ninety_days_a_choice_is_new_again(bank, owner):
     (person,) = await world.persons(1)
     for chosen in (ALL, ALL - DEVICE):
