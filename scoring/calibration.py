@@ -1,6 +1,7 @@
 """Make a model's probabilities honest for every set of categories, and say how sure its points are."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,38 +22,70 @@ SURE_ERRORS = 2.0
 Z_80 = 1.2815515655446004
 
 
-def lines(
-    raw: Mapping[Categories, Floats],
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A line for every set of categories that can be calibrated, and the raw log-odds [row] that it rests on."""
+
+    lines: Mapping[Categories, Line]
+    raw: Mapping[Categories, Floats]
+
+
+def calibrated(
+    unseen: Mapping[Categories, Floats],
+    seen: Mapping[Categories, Floats],
     categories: tuple[Category, ...],
     enough: Flags,
     defaulted: Flags,
     later: Flags,
-) -> dict[Categories, Line]:
+) -> Calibrated:
     """Fit a line for every set of categories; sets that cannot be calibrated are left out.
 
-    `raw[used]` is [row], NaN where the row lacks enough data of `used`; `enough` is [row, category]; `later` [row]
-    marks the last slice of time.
+    Raw log-odds are [row], NaN where the row lacks enough data of the set: `unseen` by models that had not seen the
+    user, `seen` by the model itself. `enough` is [row, category]; `later` [row] marks the last slice of time.
 
-    All sets are fitted on the same people where they can be: those who hold every common category, of whom
-    we hide the rest. So a person's expected risk does not move with what is hidden, only its precision.
+    Sets of all common categories are fitted on outcomes. Each other one is fitted on what is said of the same people
+    with everything common shown: whatever we hide, a person's expected risk does not move, only its precision. Its
+    level is fitted on the model itself, since what models of other folds say of a small set lies higher or lower.
     Then one shift for all sets makes everybody together, with what they hold, default as expected: everybody in the
     later slice, where their level is not the earlier one's.
     """
     common = enough.mean(axis=0) >= COMMON_SHARE
-    fitted = {}
-    for used, scores in raw.items():
-        needed = common | [category in used for category in categories]
-        whole = np.where(enough[:, needed].all(axis=1), scores, np.nan)
-        known = np.isfinite(whole)
-        many = min(defaulted[known].sum(), (~defaulted[known]).sum()) >= LEAST_WHOLE
-        fitted[used] = line(whole if many else scores, defaulted)
-    found = {used: each for used, each in fitted.items() if each is not None}
-    log_odds = together(raw, found, categories, enough)
+    needed = {used: common | [category in used for category in categories] for used in unseen}
+    whole = {used: _named(flags, categories) for used, flags in needed.items()}
+    found: dict[Categories, Line] = {}
+    basis = dict(unseen)
+    for used in sorted(unseen, key=lambda used: used != whole[used]):
+        here = enough[:, needed[used]].all(axis=1) & np.isfinite(unseen[used])
+        many = min(defaulted[here].sum(), (~defaulted[here]).sum()) >= LEAST_WHOLE
+        shown = found.get(whole[used])
+        if many and shown and used != whole[used]:
+            said = evaluation.probability(shown.intercept + shown.slope * unseen[whole[used]][here])
+            each, basis[used] = _towards(unseen[used][here], seen[used][here], said), seen[used]
+        else:
+            each = line(np.where(here, unseen[used], np.nan) if many else unseen[used], defaulted)
+        if each is not None:
+            found[used] = each
+    shift = _level(together(basis, found, categories, enough), defaulted, later)
+    return Calibrated({used: Line(each.intercept + shift, each.slope) for used, each in found.items()}, basis)
+
+
+def _level(log_odds: Floats, defaulted: Flags, later: Flags) -> float:
+    """What to add for everybody, or for the later slice where it surely differs, to default as expected."""
     shift, _ = _shift(log_odds, defaulted)
     recent, error = _shift(log_odds[later] + shift, defaulted[later])
-    if abs(recent) > SURE_ERRORS * error:
-        shift += recent
-    return {used: Line(each.intercept + shift, each.slope) for used, each in found.items()}
+    return shift + recent if abs(recent) > SURE_ERRORS * error else shift
+
+
+def _named(flags: Flags, categories: tuple[Category, ...]) -> Categories:
+    return frozenset(category for category, is_in in zip(categories, flags, strict=True) if is_in)
+
+
+def _towards(unseen: Floats, seen: Floats, said: Floats) -> Line | None:
+    """Fit the line that comes closest to what is said of the same people with more shown."""
+    _, slope = evaluation.line(unseen, said)
+    slope = max(slope, LEAST_SLOPE)
+    intercept, _ = evaluation.line(seen, said, slope=slope)
+    return Line(intercept, slope) if np.isfinite(intercept) else None
 
 
 def together(

@@ -78,18 +78,18 @@ def observed_over_expected(probability: Floats, bad: Flags) -> float:
     return float(bad.sum() / probability.sum())
 
 
-def line(log_odds: Floats, bad: Flags, *, slope: float | None = None) -> tuple[float, float]:
+def line(log_odds: Floats, bad: Flags | Floats, *, slope: float | None = None) -> tuple[float, float]:
     """Intercept and slope of the logistic regression of `bad` on `log_odds` (Cox 1958): (0, 1) is perfect.
 
-    With a `slope` only the intercept is fitted. NaN for both where there is no finite answer: one class only,
+    `bad` may also be a probability of each row. With a `slope` only the intercept is fitted. NaN for both where there is no finite answer: one class only,
     nothing to regress on, or complete separation.
     """
-    if bad.all() or not bad.any() or (slope is None and np.ptp(log_odds) == 0):
+    rate = float(bad.mean()) if bad.size else 0.0
+    if not 0 < rate < 1 or (slope is None and np.ptp(log_odds) == 0):
         return float("nan"), float("nan")
     # Centred and scaled, so that Newton's steps are well conditioned for any score.
     centre, spread = float(log_odds.mean()), float(log_odds.std()) or 1.0
     x = (log_odds - centre) / spread
-    rate = float(bad.mean())
     start = np.log(rate / (1 - rate))
     at = np.array([start, 0.0 if slope is None else slope * spread])
     for _ in range(MOST_NEWTON_STEPS):
@@ -103,7 +103,7 @@ def line(log_odds: Floats, bad: Flags, *, slope: float | None = None) -> tuple[f
     return float("nan"), float("nan")
 
 
-def _newton_step(at: Floats, x: Floats, bad: Flags, *, free_slope: bool) -> Floats:
+def _newton_step(at: Floats, x: Floats, bad: Flags | Floats, *, free_slope: bool) -> Floats:
     expected = probability(at[0] + at[1] * x)
     weight = expected * (1 - expected)
     miss = bad - expected

@@ -100,18 +100,19 @@ def _grow(
     lesson: Lesson, rows: Rows, way: Way, scale: Scale, horizon_days: int, about: Mapping[str, str]
 ) -> _Grown:
     """Grow one model from these rows: its size and its calibration from folds of people it has not seen."""
-    raw, enough = _cross_fit(lesson, rows, way)
+    unseen, enough = _cross_fit(lesson, rows, way)
     booster = boosting.boost(lesson, rows, enough)
     way.tell("model")
     held, bad = lesson.enough[rows], lesson.defaulted[rows]
-    lines = calibration.lines(raw, lesson.categories, held, bad, _later(lesson, rows))
+    seen = _raw(booster, lesson, rows)
+    found = calibration.calibrated(unseen, seen, lesson.categories, held, bad, _later(lesson, rows))
     exported, native = _export(booster)
     stated = Manifest(
         inputs=lesson.inputs,
-        calibration=lines,
-        half_widths=dict.fromkeys(lines, (0.0,) * policy.STEPS),
+        calibration=found.lines,
+        half_widths=dict.fromkeys(found.lines, (0.0,) * policy.STEPS),
         minimum=lesson.minimum,
-        cutoffs=_cutoffs(scale, calibration.together(raw, lines, lesson.categories, held)),
+        cutoffs=_cutoffs(scale, calibration.together(found.raw, found.lines, lesson.categories, held)),
         scale=scale,
         horizon_days=horizon_days,
         about={**about, "trees": str(enough.recipe.trees)},
@@ -180,18 +181,27 @@ def _cross_fit(lesson: Lesson, rows: Rows, way: Way) -> tuple[dict[Categories, F
     """Raw log-odds [row] of every set of categories by models that had not seen the user, and how much these grew."""
     present, of = np.unique(lesson.user_of[rows], return_inverse=True)
     fold_of = np.random.default_rng(way.seed).permutation(len(present))[of] % way.recipe.folds
-    subsets = lessons.subsets(lesson)
-    raw = {used: np.full(len(rows), np.nan) for used in subsets}
+    raw = {used: np.full(len(rows), np.nan) for used in lessons.subsets(lesson)}
     boosters = []
     for fold in range(way.recipe.folds):
         booster = boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold])
-        for used, flags in subsets.items():
-            here = np.flatnonzero((fold_of == fold) & lessons.having(lesson, rows, flags))
-            if here.size:
-                raw[used][here] = boosting.predict(booster, lesson, rows[here], flags)
+        here = np.flatnonzero(fold_of == fold)
+        for used, said in _raw(booster, lesson, rows[here]).items():
+            raw[used][here] = said
         boosters.append(booster)
         way.tell("calibration")
     return raw, boosting.grown_enough(boosters, way)
+
+
+def _raw(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows) -> dict[Categories, Floats]:
+    """Raw log-odds [row] of every set of categories, NaN where the row lacks enough data of it."""
+    raw = {}
+    for used, flags in lessons.subsets(lesson).items():
+        raw[used] = np.full(len(rows), np.nan)
+        having = lessons.having(lesson, rows, flags)
+        if having.any():
+            raw[used][having] = boosting.predict(booster, lesson, rows[having], flags)
+    return raw
 
 
 def _later(lesson: Lesson, rows: Rows) -> Flags:

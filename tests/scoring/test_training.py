@@ -158,7 +158,7 @@ def test_hiding_moves_nobodys_expected_risk_though_those_without_data_are_worse(
     enough = np.column_stack([np.ones(20_000, np.bool_), ~thin])
     alone, both = frozenset({device}), frozenset({device, shopping})
     raw = {alone: 2 * truth + random.normal(size=20_000), both: np.where(thin, np.nan, 3 * truth + 1)}
-    lines = calibration.lines(raw, (device, shopping), enough, bad, one_time(20_000))
+    lines = calibration.calibrated(raw, raw, (device, shopping), enough, bad, one_time(20_000)).lines
     p = {used: evaluation.probability(lines[used].intercept + lines[used].slope * raw[used]) for used in raw}
     # The same people, seen with and without shopping: the same level (the common shift bends it a little).
     assert p[alone][~thin].mean() == pytest.approx(p[both][~thin].mean(), rel=0.01)
@@ -172,7 +172,11 @@ def test_the_level_is_the_later_slices_where_it_moved(moved: float, level: float
     raw, later = random.normal(size=20_000) - 2, np.arange(20_000) >= 14_000
     bad = random.random(20_000) < evaluation.probability(raw + moved * later)
     one = frozenset({Category.SHOPPING})
-    lines = calibration.lines({one: raw}, (Category.SHOPPING,), np.ones((20_000, 1), np.bool_), bad, later)
+    shown = {one: raw}
+    found = calibration.calibrated(
+        shown, shown, (Category.SHOPPING,), np.ones((20_000, 1), np.bool_), bad, later
+    )
+    lines = found.lines
     assert lines[one].intercept == pytest.approx(level, abs=0.06)
 
 
@@ -184,7 +188,8 @@ def test_a_rare_category_does_not_decide_whom_the_others_are_fitted_on() -> None
     one, two = frozenset({Category.DEVICE_USAGE}), frozenset({Category.FITNESS})
     enough = np.column_stack([np.ones(2_000, np.bool_), rare])
     scores = {one: raw, two: np.where(rare, raw, np.nan), one | two: np.full(2_000, np.nan)}
-    lines = calibration.lines(scores, (Category.DEVICE_USAGE, Category.FITNESS), enough, bad, one_time(2_000))
+    both = (Category.DEVICE_USAGE, Category.FITNESS)
+    lines = calibration.calibrated(scores, scores, both, enough, bad, one_time(2_000)).lines
     assert set(lines) == {one, two}
     everybody = calibration.line(raw, bad)
     assert everybody is not None
