@@ -181,26 +181,30 @@ def _cross_fit(lesson: Lesson, rows: Rows, way: Way) -> tuple[dict[Categories, F
     """Raw log-odds [row] of every set of categories by models that had not seen the user, and how much these grew."""
     present, of = np.unique(lesson.user_of[rows], return_inverse=True)
     fold_of = np.random.default_rng(way.seed).permutation(len(present))[of] % way.recipe.folds
-    raw = {used: np.full(len(rows), np.nan) for used in lessons.subsets(lesson)}
     boosters = []
     for fold in range(way.recipe.folds):
-        booster = boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold])
-        here = np.flatnonzero(fold_of == fold)
-        for used, said in _raw(booster, lesson, rows[here]).items():
-            raw[used][here] = said
-        boosters.append(booster)
+        boosters.append(boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold]))
         way.tell("calibration")
-    return raw, boosting.grown_enough(boosters, way)
+    enough = boosting.grown_enough(boosters, way)
+    raw = {used: np.full(len(rows), np.nan) for used in lessons.subsets(lesson)}
+    for fold, booster in enumerate(boosters):
+        here = np.flatnonzero(fold_of == fold)
+        # All with the same number: the best one of each fold would be partly its luck.
+        for used, said in _raw(booster, lesson, rows[here], enough.recipe.trees).items():
+            raw[used][here] = said
+    return raw, enough
 
 
-def _raw(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows) -> dict[Categories, Floats]:
+def _raw(
+    booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, trees: int = 0
+) -> dict[Categories, Floats]:
     """Raw log-odds [row] of every set of categories, NaN where the row lacks enough data of it."""
     raw = {}
     for used, flags in lessons.subsets(lesson).items():
         raw[used] = np.full(len(rows), np.nan)
         having = lessons.having(lesson, rows, flags)
         if having.any():
-            raw[used][having] = boosting.predict(booster, lesson, rows[having], flags)
+            raw[used][having] = boosting.predict(booster, lesson, rows[having], flags, trees)
     return raw
 
 
