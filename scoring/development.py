@@ -50,7 +50,7 @@ def develop(
     threads: int,
     name: str | None = None,
     keep_learning: bool = False,
-    recipe: Recipe = boosting.STANDARD,
+    recipe: Recipe | None = None,
     progress: Progress | None = None,
 ) -> Developed:
     """Train on the earlier 70 % of applications in time, or by a hash of the user where there is only one time.
@@ -86,7 +86,7 @@ def develop(
             **({"name": name} if name else {}),
         },
         learn_again=mature if keep_learning else None,
-        recipe=recipe,
+        recipe=recipe or boosting.recipe_for(labelled.height),
         invented=_invented(matrix.features),
         groups=groups.of(behaviour, matrix.users, matrix.cutoffs),
         progress=progress,

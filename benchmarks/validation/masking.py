@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.validation import gates, invented
 from benchmarks.validation.gates import Gate
 from scoring import boosting, evaluation, lessons, scorer
-from scoring.boosting import STANDARD, Way
+from scoring.boosting import Way
 from scoring.evaluation import Flags, Floats
 from scoring.lessons import Lesson, Rows
 
@@ -47,7 +47,7 @@ def _tried(lesson: Lesson, seed: int) -> Iterator[tuple[str, Rows, Floats, Float
         np.flatnonzero(carried & (split < FIT_SHARE)),
         np.flatnonzero(carried & (split >= FIT_SHARE)),
     )
-    ours = _grown(lesson, fitted, STANDARD.copies, seed)
+    ours = _grown(lesson, fitted, boosting.recipe_for(len(fitted)).copies, seed)
     whole = np.ones(len(lesson.categories), np.bool_)
     unmasked = _grown(lesson, fitted, 1, seed)
     yield (
@@ -74,7 +74,7 @@ def _only(lesson: Lesson, shown: Flags) -> Lesson:
 
 def _grown(lesson: Lesson, rows: Rows, copies: int, seed: int) -> catboost.CatBoostClassifier:
     """As many trees as help a fifth of these people whom the model has not seen."""
-    way = Way(replace(STANDARD, copies=copies), seed, 2, lambda _: None)
+    way = Way(replace(boosting.recipe_for(len(rows)), copies=copies), seed, 2, lambda _: None)
     watched = np.random.default_rng(seed).integers(INNER_FOLDS, size=len(rows)) == 0
     return boosting.boost(lesson, rows[~watched], way, rows[watched])
 
