@@ -21,7 +21,6 @@ from scoring import features, population, registry
 from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
-from scoring.features import Feature
 from scoring.scorer import Scorer
 from scoring.store import locks, shelf
 from scoring.tables import SnapshotRow
@@ -149,10 +148,7 @@ def _computed(
         {"user": [str(user) for user in people], "cutoff": [cutoff] * len(people)},
         schema={"user": pl.String(), "cutoff": pl.Datetime("us", "UTC")},
     )
-    inputs = [
-        Feature(i.name, i.category, i.unit, i.window_days, i.monotone, i.why, i.reason, i.expression)
-        for i in scorer.manifest.inputs
-    ]
+    inputs = features.as_features(scorer.manifest.inputs)
     return features.compute(_as_behaviour(events), asked, inputs)
 
 
