@@ -21,8 +21,9 @@ from scoring import features, population, registry
 from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
+from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import locks, shelf
+from scoring.store import incoming, locks, shelf
 from scoring.tables import SnapshotRow
 
 NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(), synthetic=False)
@@ -135,10 +136,11 @@ async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: Sn
 
 
 def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:
-    """The events that somebody may use: of the others not even a feature is computed."""
+    """The events that somebody may use: of the others not even a feature is computed, and none of them is counted."""
     masks = [(str(user), category.value) for user, mask in permit.masks.items() for category in mask]
     allowed = pl.DataFrame(masks, schema={"user": pl.String, "category": pl.String}, orient="row")
-    return events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
+    shared = events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
+    return incoming.without_forbidden(shared)
 
 
 def _computed(
@@ -149,13 +151,15 @@ def _computed(
         schema={"user": pl.String(), "cutoff": pl.Datetime("us", "UTC")},
     )
     inputs = features.as_features(scorer.manifest.inputs)
-    return features.compute(_as_behaviour(events), asked, inputs)
+    # The store holds no edges, so there is no end of one to be known.
+    return features.compute(graph.both_granted(_as_behaviour(events), ()), asked, inputs)
 
 
 def _as_behaviour(events: pl.DataFrame) -> Behaviour:
     """The store's events as the tables that features are computed from; it holds no profiles and no edges."""
     none = pl.DataFrame(schema={"user": pl.String(), "known_at": pl.Datetime("us", "UTC")})
-    return Behaviour("store", NOTHING_STATED, events, none, pl.DataFrame(), pl.DataFrame(), events.height, 0)
+    no_edge = pl.DataFrame(schema={"user_a": pl.String(), "user_b": pl.String()})
+    return Behaviour("store", NOTHING_STATED, events, none, no_edge, pl.DataFrame(), events.height, 0)
 
 
 async def _attributes(act: Act, people: tuple[UserId, ...]) -> tuple[Attributes, ...]:
