@@ -20,7 +20,7 @@ TAKE = """
 with taken as (select user_id, digest from scoring_behaviour where bucket = $1 order by received_at limit $2
               for update skip locked)
 delete from scoring_behaviour b using taken s where b.user_id = s.user_id and b.digest = s.digest
-returning b.user_id::text as user, b.at, b.category, b.name, b.value, b.count, b.attributes, b.late, b.digest
+returning b.user_id::text as user, b.at, b.category, b.name, b.value, b.count, b.attributes, b.late, b.digest, b.received_at
 """
 
 

@@ -29,6 +29,7 @@ SCHEMA = {
     "attributes": pl.String(),
     "late": pl.Boolean(),
     "digest": pl.Binary(),
+    "received_at": UTC_TIME,
 }
 ORDER = ("at", "digest")
 

@@ -15,10 +15,12 @@ from compliance.act import Act, Upkeep
 from compliance.canonical import Json
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import UserId
-from consent import permits
+from consent import disputes, permits
+from consent.disputes import Wrong
 from consent.permits import BUSINESS_ZONE, PopulationPermit
 from scoring import features, population, registry
 from scoring.behaviour import Behaviour
+from scoring.behaviour_cells import UTC_TIME
 from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
 from scoring.measures import graph
@@ -30,6 +32,8 @@ NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(),
 ATTRIBUTES = "select user_id, attributes from scoring_feature where user_id = any($1::uuid[])"
 ROWS_AT_ONCE = 500_000
 """Events that one act takes, and the rest of the bucket that the last of them lies in."""
+NEWER = "select user_id from scoring_feature where user_id = any($1::uuid[]) and data_cutoff > $2"
+UNTIL = {"user": pl.String(), "category": pl.String(), "until": UTC_TIME}
 FORGET_PREPARED = "delete from scoring_prepared where made_at < $1"
 Attributes = Mapping[str, str | int | bool | None]
 
@@ -125,22 +129,39 @@ async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
 async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
     """Compute and keep the features of those of these people whose data somebody may use; how many.
 
-    `events` are theirs, all of them before the snapshot's cut-off. Records `population_permitted`, `features_stored`.
+    `events` are theirs, all of them before the snapshot's cut-off. Who has newer features keeps them. Records
+    `population_permitted`, `features_stored`, and `correction_applied` of a kind that was found wrong and came anew.
     """
-    permit = await permits.features_permit(act, users, row.cutoff)
+    newer = await act.db.execute_query_dict(NEWER, [list(users), row.cutoff])
+    due = sorted(set(users) - {UserId(each["user_id"]) for each in newer})
+    wrong = await disputes.found_wrong(act, due)
+    right = _right(events, wrong)
+    came = set(right.select("user", "category").unique().iter_rows())
+    renewed = [each for each in wrong if (str(each.user), each.category) in came]
+    permit = await permits.features_permit(act, due, row.cutoff, [(w.user, w.category) for w in renewed])
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)
-    matrix = await asyncio.to_thread(_computed, scorer, _shared(events, permit), people, row.cutoff)
+    matrix = await asyncio.to_thread(_computed, scorer, _shared(right, permit), people, row.cutoff)
     await population.store(act, scorer, matrix, people, await _attributes(act, people))
+    # What was found wrong is out of the features of these people only.
+    await disputes.note_renewed(act, [w for w in renewed if w.category in permit.masks.get(w.user, ())])
     return len(people)
 
 
+def _right(events: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
+    """The events that may count at all: none that came in before its kind was found wrong, none of a forbidden name."""
+    known = [(str(each.user), each.category.value, each.until) for each in wrong]
+    until = pl.DataFrame(known, schema=UNTIL, orient="row")
+    found = events.join(until, on=["user", "category"], how="left", maintain_order="left")
+    is_wrong = (pl.col("received_at") <= pl.col("until")).fill_null(value=False)
+    return incoming.without_forbidden(found.filter(~is_wrong).drop("until"))
+
+
 def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:
-    """The events that somebody may use: of the others not even a feature is computed, and none of them is counted."""
+    """The events that somebody may use: of the others not even a feature is computed."""
     masks = [(str(user), category.value) for user, mask in permit.masks.items() for category in mask]
     allowed = pl.DataFrame(masks, schema={"user": pl.String, "category": pl.String}, orient="row")
-    shared = events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
-    return incoming.without_forbidden(shared)
+    return events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
 
 
 def _computed(

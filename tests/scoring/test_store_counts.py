@@ -10,10 +10,12 @@ import pytest
 from support import events, small_models, world
 from support.events import event
 
+from api import worker
 from compliance.act import open_act
 from compliance.vocabulary import Category
 from consent import disputes, grants, permits
 from scoring import buckets
+from scoring.answers import corrections
 from scoring.measures import forbidden
 from scoring.store import incoming, intake, shelf, snapshot
 
@@ -72,3 +74,73 @@ async def test_a_contact_of_which_the_other_end_is_not_known_never_counts(bank, 
         assert (await events.received(told)).accepted == 2
     await events.taken(CUTOFF)
     assert counted == [["shopping"]]
+
+
+async def found_wrong(user, category=Category.SHOPPING):
+    """The person disputes a kind of data, and staff agree."""
+    person = events.in_session(user)
+    async with open_act(person, None) as act:
+        raised = await disputes.raise_category(act, permits.own_permit(act), category, "Not mine.")
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "the person disputes it")
+        await corrections.answer_dispute(act, looks, raised.id, upheld=True, text="You are right.")
+
+
+async def may_use_shopping(bank, user):
+    async with open_act(world.STORY, world.LISTING) as act:
+        everybody = await permits.population_permit(act, world.SCORING, bank.partner, act.now)
+    return Category.SHOPPING in everybody.masks[user]
+
+
+async def test_data_found_wrong_do_not_come_back_by_a_snapshot(bank, owner):
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    await events.received([before(now, n, reference) for n in range(2, 6)])
+    await events.taken(now - timedelta(days=1))
+    assert (await row(owner, user))["events"][SHOPPING] == 8
+    await found_wrong(user)
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        await events.taken(datetime.now(UTC) - timedelta(milliseconds=5))
+        assert not await may_use_shopping(bank, user)
+        assert (await row(owner, user))["events"][SHOPPING] == 0
+    assert "correction_applied" not in await world.kinds(owner, person=user)
+
+
+async def test_only_what_came_after_the_answer_counts_and_makes_the_kind_usable_again(bank, owner):
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    wrong = [before(now, n, reference) for n in range(2, 6)]
+    await events.received(wrong)
+    await events.taken(now - timedelta(days=1))
+    await found_wrong(user)
+    said_again = await events.received([*wrong, before(now, 3, reference, category="device_usage")])
+    assert (said_again.accepted, said_again.duplicate) == (1, 4)
+    await events.taken(now - timedelta(days=1))
+    assert not await may_use_shopping(bank, user)
+    await events.received([before(now, 4, reference, name="order_paid_by_me", count=1)])
+    await events.taken(now - timedelta(days=1))
+    assert await may_use_shopping(bank, user)
+    assert (await row(owner, user))["events"][SHOPPING] == 1
+    await found_wrong(user)
+    await events.taken(now - timedelta(days=1))
+    assert not await may_use_shopping(bank, user)
+    assert (await world.kinds(owner, person=user)).count("correction_applied") == 1
+
+
+async def test_a_kind_that_was_found_wrong_stays_out_until_the_features_are_made_without_it(bank, owner):
+    """Who shares it with nobody when other data come gets no new features: the old ones hold what was wrong."""
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    await events.received([before(now, 2, reference)])
+    await events.taken(now - timedelta(days=1))
+    await found_wrong(user)
+    [grant] = await owner.fetch("select id from consent_grant where user_id = $1", user)
+    await world.withdrawn(events.in_session(user), grant["id"])
+    await events.received([before(now, 3, reference, count=1)])
+    await events.taken(now - timedelta(days=1))
+    await world.granted(events.in_session(user), bank)
+    assert not await may_use_shopping(bank, user)
+    assert await worker.prepare_features()
+    assert await may_use_shopping(bank, user)
+    assert (await row(owner, user))["events"][SHOPPING] == 1
