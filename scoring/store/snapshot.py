@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 500_000
 """Events that one act takes, and the rest of the bucket that the last of them lies in."""
 NEWER = "select user_id from scoring_feature where user_id = any($1::uuid[]) and data_cutoff > $2"
 UNTIL = {"user": pl.String(), "category": pl.String(), "until": UTC_TIME}
-FORGET_PREPARED = "delete from scoring_prepared where made_at < $1"
+FORGET_PREPARED = "delete from scoring_prepared where snapshot <> $1"
 Attributes = Mapping[str, str | int | bool | None]
 
 
@@ -96,7 +96,7 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
         row.people += await store(act, events, _people(events), row)
         if row.buckets_done == BUCKETS:
             row.finished_at = act.now
-            await act.db.execute_query(FORGET_PREPARED, [row.started_at])
+            await act.db.execute_query(FORGET_PREPARED, [row.id])
         await row.save(using_db=act.db, update_fields=["people", "buckets_done", "finished_at"])
     return _progress(row)
 

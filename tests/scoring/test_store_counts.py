@@ -144,3 +144,47 @@ async def test_a_kind_that_was_found_wrong_stays_out_until_the_features_are_made
     assert await worker.prepare_features()
     assert await may_use_shopping(bank, user)
     assert (await row(owner, user))["events"][SHOPPING] == 1
+
+
+async def test_features_never_go_back_in_time_while_a_snapshot_runs(bank, owner, monkeypatch):
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    found = [await sharing(bank) for _ in range(3)]
+    found.sort(key=lambda each: buckets.bucket_of(each[1]))
+    (_, first), (_, second), _ = found
+    now = datetime.now(UTC)
+    await events.received([before(now, n, reference) for reference, _ in found for n in (2, 12)])
+    old, new = now - timedelta(days=10), now - timedelta(days=1)
+    await events.taken(old)
+    done = await events.advanced(await events.begun(new))
+    assert [(await row(owner, user))["data_cutoff"] for user in (first, second)] == [new, old]
+    other = await world.a_bank("beta")
+    for user in (first, second):
+        await world.granted(events.in_session(user), other)
+    while await worker.prepare_features():
+        pass
+    assert [(await row(owner, user))["data_cutoff"] for user in (first, second)] == [new, old]
+    while not done.is_finished:
+        done = await events.advanced(done)
+    while await worker.prepare_features():
+        pass
+    assert {(await row(owner, user))["data_cutoff"] for _, user in found} == {new}
+
+
+async def test_who_was_prepared_while_a_snapshot_went_past_is_prepared_for_it_too(bank, owner, monkeypatch):
+    """They shared nothing yet when it came by their bucket."""
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    found = [*(await events.known(3)).items()]
+    now = datetime.now(UTC)
+    await events.received([before(now, n, reference) for reference, _ in found for n in (2, 12)])
+    _, first = min(found, key=lambda each: buckets.bucket_of(each[1]))
+    old, new = now - timedelta(days=10), now - timedelta(days=1)
+    await events.taken(old)
+    done = await events.advanced(await events.begun(new))
+    await world.granted(events.in_session(first), bank)
+    assert await worker.prepare_features()
+    assert (await row(owner, first))["data_cutoff"] == old
+    while not done.is_finished:
+        done = await events.advanced(done)
+    assert await worker.prepare_features()
+    assert (await row(owner, first))["data_cutoff"] == new
+    assert not await worker.prepare_features()
