@@ -1,5 +1,6 @@
 """What the operator does with behaviour from the command line: load files, compute everybody's features."""
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from scoring.store.intake import BehaviourBacklog, Received
 ROWS_AT_ONCE = 100_000
 FILES_MAX = 10_000
 PIECE_BYTES = 1 << 22
+TRIES_MAX, REST_SECONDS = 1_000, 0.2
 
 
 async def load(found: Standing, source: str) -> int:
@@ -66,12 +68,23 @@ async def _brought(piece: pl.DataFrame) -> Received:
 
 
 async def file_everything() -> None:
-    """Move every event that waits into its files."""
+    """Move every event that waits into its files; a bucket that somebody uses just then is tried again.
+
+    Raises `BehaviourBacklog` where one is never free.
+    """
     async with open_upkeep(OPERATOR) as upkeep:
-        buckets = await compaction.waiting(upkeep)
-    for bucket in buckets:
-        async with open_upkeep(OPERATOR) as upkeep:
-            await compaction.compact(upkeep, bucket)
+        left = await compaction.waiting(upkeep)
+    for _ in range(TRIES_MAX):
+        left = [bucket for bucket in left if not await _filed(bucket)]
+        if not left:
+            return
+        await asyncio.sleep(REST_SECONDS)
+    raise BehaviourBacklog("files were in use all the time; run the same command again")
+
+
+async def _filed(bucket: int) -> bool:
+    async with open_upkeep(OPERATOR) as upkeep:
+        return await compaction.compact(upkeep, bucket)
 
 
 def _set_aside(aside: Path, name: str, received: Received) -> None:

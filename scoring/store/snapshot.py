@@ -59,6 +59,7 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     From here on what happened before the cut-off and comes in is late. Raises `Unacceptable` for a cut-off that lies
     ahead, or before another snapshot's, and `NoModel`.
     """
+    await locks.move_cutoff(act)
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()

@@ -17,7 +17,7 @@ from consent import disputes, grants, permits
 from scoring import buckets
 from scoring.answers import corrections
 from scoring.measures import forbidden
-from scoring.store import incoming, intake, shelf, snapshot
+from scoring.store import incoming, intake, locks, shelf, snapshot
 
 CUTOFF = datetime(2026, 6, 1, tzinfo=UTC)
 SHOPPING = sorted(small_models.REASONS).index(Category.SHOPPING)
@@ -188,3 +188,62 @@ async def test_who_was_prepared_while_a_snapshot_went_past_is_prepared_for_it_to
     assert await worker.prepare_features()
     assert (await row(owner, first))["data_cutoff"] == new
     assert not await worker.prepare_features()
+
+
+def begin(doing):
+    """Beside this, as another caller."""
+    return asyncio.create_task(doing, context=contextvars.Context())
+
+
+async def test_what_comes_in_while_a_snapshot_begins_is_counted_or_late(bank, owner):
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    cutoff = now - timedelta(days=1)
+    came, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly():
+        async with open_act(world.STORY, None) as act:
+            got = await intake.receive(act, incoming.raw([before(now, 2, reference)]))
+            came.set()
+            await may_end.wait()
+        return got
+
+    coming = begin(slowly())
+    await came.wait()
+    taking = begin(events.taken(cutoff))
+    await asyncio.sleep(0.5)
+    may_end.set()
+    got = await coming
+    await taking
+    assert (got.late, (await row(owner, user))["events"][SHOPPING]) == (0, 2)
+    assert (await events.received([before(now, 3, reference)])).late == 1
+
+
+async def test_a_bucket_that_is_read_is_filed_later_and_holds_up_neither_intake_nor_another(bank, owner):
+    (reference, user), (other, elsewhere) = await sharing(bank), await sharing(bank)
+    while buckets.bucket_of(elsewhere) == buckets.bucket_of(user):
+        other, elsewhere = await sharing(bank)
+    await events.received([before(CUTOFF, n, reference) for n in (1, 2)] + [before(CUTOFF, 1, other)])
+    await owner.execute("update scoring_behaviour set received_at = now() - interval '11 minutes'")
+    read, may_end = asyncio.Event(), asyncio.Event()
+
+    async def reads():
+        async with open_act(world.STORY, None) as act:
+            await locks.share(act, [buckets.bucket_of(user)])
+            act.record("disputes_listed", {"count": 0})
+            read.set()
+            await may_end.wait()
+
+    reading = begin(reads())
+    await read.wait()
+    async with asyncio.timeout(5):
+        assert await begin(worker.file_behaviour())
+        assert not await begin(worker.file_behaviour())
+        assert (await begin(events.received([before(CUTOFF, 3, reference)]))).accepted == 1
+    everything = begin(events.filed())
+    await asyncio.sleep(0.5)
+    may_end.set()
+    await reading
+    await everything
+    read_again = [shelf.read(buckets.bucket_of(each), users=[str(each)]).height for each in (user, elsewhere)]
+    assert read_again == [3, 1]
