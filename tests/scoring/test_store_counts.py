@@ -4,8 +4,6 @@ import asyncio
 import contextvars
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-import polars as pl
 import pytest
 from support import events, small_models, world
 from support.events import event
@@ -51,7 +49,9 @@ async def test_what_was_forbidden_only_later_is_not_even_counted(bank, owner, mo
     reference, user = await sharing(bank)
     with monkeypatch.context() as earlier:
         earlier.setattr(forbidden, "ban_of", lambda name: None)
-        told = [before(CUTOFF, n, reference, name=name) for n in (1, 2) for name in ("order", "religion_gift")]
+        told = [
+            before(CUTOFF, n, reference, name=name) for n in (1, 2) for name in ("order", "religion_gift")
+        ]
         assert (await events.received(told)).accepted == 4
     await events.taken(CUTOFF)
     assert (await row(owner, user))["events"][SHOPPING] == 4
