@@ -1,5 +1,6 @@
 """What the operator does with behaviour from the command line: load files, compute everybody's features."""
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from compliance import ids
 from compliance.act import open_act, open_upkeep
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import Purpose
-from scoring import behaviour
+from scoring import behaviour, behaviour_files
 from scoring.behaviour_files import FORMS
 from scoring.buckets import BUCKETS
 from scoring.store import compaction, intake, snapshot
@@ -27,6 +28,8 @@ from scoring.store.intake import BehaviourBacklog, Received
 
 ROWS_AT_ONCE = 100_000
 FILES_MAX = 10_000
+PIECE_BYTES = 1 << 22
+TRIES_MAX, REST_SECONDS = 1_000, 0.2
 
 
 async def load(found: Standing, source: str) -> int:
@@ -65,12 +68,23 @@ async def _brought(piece: pl.DataFrame) -> Received:
 
 
 async def file_everything() -> None:
-    """Move every event that waits into its files."""
+    """Move every event that waits into its files; a bucket that somebody uses just then is tried again.
+
+    Raises `BehaviourBacklog` where one is never free.
+    """
     async with open_upkeep(OPERATOR) as upkeep:
-        buckets = await compaction.waiting(upkeep)
-    for bucket in buckets:
-        async with open_upkeep(OPERATOR) as upkeep:
-            await compaction.compact(upkeep, bucket)
+        left = await compaction.waiting(upkeep)
+    for _ in range(TRIES_MAX):
+        left = [bucket for bucket in left if not await _filed(bucket)]
+        if not left:
+            return
+        await asyncio.sleep(REST_SECONDS)
+    raise BehaviourBacklog("files were in use all the time; run the same command again")
+
+
+async def _filed(bucket: int) -> bool:
+    async with open_upkeep(OPERATOR) as upkeep:
+        return await compaction.compact(upkeep, bucket)
 
 
 def _set_aside(aside: Path, name: str, received: Received) -> None:
@@ -102,8 +116,18 @@ def _files(source: str) -> Iterator[Path]:
             continue
         with tempfile.TemporaryDirectory(prefix="xinqiao-") as fetched:
             copied = Path(fetched) / PurePosixPath(name).name
-            system.get_file(name, str(copied))
+            _fetch(system, name, copied)
             yield copied
+
+
+def _fetch(system: fsspec.AbstractFileSystem, name: str, copied: Path) -> None:
+    """Copy a file from elsewhere, no further than the bytes of one that is read: not every address tells a size."""
+    size = 0
+    with system.open(name, "rb") as source, copied.open("wb") as out:
+        while piece := source.read(PIECE_BYTES):
+            size += len(piece)
+            behaviour_files.refuse_large(copied.name, size)
+            out.write(piece)
 
 
 def _in_folder(names: list[str]) -> list[str]:

@@ -163,10 +163,12 @@ async def finish_deletions() -> bool:
 
 
 async def file_behaviour() -> bool:
-    """Move the events of one bucket that wait into its files."""
+    """Move the events of one bucket that wait into its files: of the first that nobody uses just now."""
     async with open_upkeep(FILER) as upkeep:
-        bucket = await compaction.due(upkeep)
-        return bucket is not None and await compaction.compact(upkeep, bucket) > 0
+        for bucket in await compaction.due(upkeep):
+            if await compaction.compact(upkeep, bucket):
+                return True
+    return False
 
 
 async def prepare_features() -> bool:

@@ -1,6 +1,6 @@
 """Disputes: a person says that something held or recorded about them is wrong, and staff answer within 20 days."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,11 +19,15 @@ ANSWER_WITHIN = timedelta(days=20)
 """征信业管理条例 Art 25: marked at once, checked and answered within 20 days."""
 OPEN_MAX = 20
 LIST_MAX = 100
+FOUND_WRONG = """
+select user_id, category, max(closed_at) as until from consent_dispute
+where user_id = any($1::uuid[]) and state = 'upheld' and about = 'category' group by user_id, category
+"""
 CORRECT = """
 update consent_dispute d set corrected_at = $1
-from unnest($2::uuid[], $3::timestamptz[]) as newer (user_id, cutoff)
-where d.user_id = newer.user_id and d.state = 'upheld' and d.about = 'category' and d.corrected_at is null
-  and d.closed_at < newer.cutoff
+from unnest($2::uuid[], $3::text[], $4::timestamptz[]) as renewed (user_id, category, until)
+where d.user_id = renewed.user_id and d.category = renewed.category and d.closed_at <= renewed.until
+  and d.state = 'upheld' and d.about = 'category' and d.corrected_at is null
 returning d.id, d.user_id, d.category
 """
 
@@ -91,6 +95,15 @@ class Read:
     row: DisputeRow
     text: str
     answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Whatever came in of one kind about a person up to a moment was found wrong."""
+
+    user: UserId
+    category: Category
+    until: datetime
 
 
 async def raise_category(act: Act, own: OwnPermit, category: Category, text: str) -> DisputeRow:
@@ -209,7 +222,7 @@ async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, t
     """Staff answer, once, with a reason. Records `dispute_upheld` or `dispute_rejected`.
 
     Upheld about a kind of data: records `correction_ordered`, and no permit names that kind for this person any more
-    until data come that were cut off after this moment.
+    until data of it that came in after this moment stand in place of the earlier ones.
     """
     plain = statements.checked(text, length_min=statements.ANSWER_LENGTH_MIN)
     await people.hold(act, await whose(act, dispute))
@@ -228,13 +241,19 @@ async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, t
     return row
 
 
-async def note_newer_data(act: Act, cutoffs: Mapping[UserId, datetime]) -> None:
-    """Newer data of these people came in: what was ordered to be corrected before can be used again.
+async def found_wrong(act: Act, users: Sequence[UserId]) -> list[Wrong]:
+    """What was ever found wrong of what is held about these people: it stays so, whatever comes in later."""
+    rows = await act.db.execute_query_dict(FOUND_WRONG, [list(users)])
+    return [Wrong(UserId(row["user_id"]), Category(row["category"]), row["until"]) for row in rows]
 
-    Records `correction_applied` for each.
+
+async def note_renewed(act: Act, renewed: Sequence[Wrong]) -> None:
+    """Other data came in after these were found wrong, and stand in their place: the kind can be used again.
+
+    Records `correction_applied` for each dispute that waited for it.
     """
-    rows = await act.db.execute_query_dict(CORRECT, [act.now, list(cutoffs), list(cutoffs.values())])
-    for row in rows:
+    columns = [[getattr(each, name) for each in renewed] for name in ("user", "category", "until")]
+    for row in await act.db.execute_query_dict(CORRECT, [act.now, *columns]):
         what: dict[str, Json] = {"dispute": ids.public("dsp", row["id"]), "category": row["category"]}
         act.record("correction_applied", what, person=UserId(row["user_id"]))
 

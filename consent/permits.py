@@ -377,22 +377,33 @@ async def population_permit(
     return PopulationPermit(purpose, recipient, "grants", cutoff, grants, masks, born, proof)
 
 
-async def features_permit(act: Act, users: Sequence[UserId], cutoff: datetime) -> PopulationPermit:
+async def features_permit(
+    act: Act, users: Sequence[UserId], cutoff: datetime, renewed: Sequence[tuple[UserId, Category]]
+) -> PopulationPermit:
     """Whose features may be made ready, and from which kinds of data: whatever somebody may use of them at present.
 
     Of known age, with a live grant to whomever for whatever answers about them; a mask is the union of what they all
-    allow, without what was found wrong. Each use has a permit of its own, which sees no more than its own grant.
+    allow, without what was found wrong and is not `renewed`. Each use has a permit of its own, which sees no more than
+    its own grant.
     """
     rows = await act.db.execute_query_dict(
         """select g.user_id, min(g.id::text)::uuid as id, p.born_on,
                   array_agg(distinct c) filter (where d.user_id is null) as categories
            from consent_grant g join consent_person p on p.id = g.user_id cross join unnest(g.categories) c
+           left join unnest($4::uuid[], $5::text[]) as r (user_id, category)
+                on r.user_id = g.user_id and r.category = c
            left join consent_dispute d on d.user_id = g.user_id and d.state = 'upheld' and d.about = 'category'
-                and d.corrected_at is null and d.category = c
+                and d.corrected_at is null and d.category = c and r.user_id is null
            where g.user_id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2 and g.purpose <> $3
              and p.born_on is not null and p.erased_at is null
            group by g.user_id, p.born_on order by g.user_id""",
-        [list(users), act.now, Purpose.MODEL_DEVELOPMENT],
+        [
+            list(users),
+            act.now,
+            Purpose.MODEL_DEVELOPMENT,
+            [user for user, _ in renewed],
+            [category for _, category in renewed],
+        ],
     )
     today = act.now.astimezone(BUSINESS_ZONE).date()
     adults = [r for r in rows if r["categories"] and is_adult(r["born_on"], today)]

@@ -36,7 +36,7 @@ def find(folder: Path, table: str) -> Path | None:
     """Find the one file of a table, or nothing.
 
     Raises:
-        BehaviourRefused: more than one form, a form we do not know, or a file beyond the bound.
+        BehaviourRefused: more than one form, or a form we do not know.
 
     """
     found = sorted(p for p in folder.glob(f"{table}.*") if p.is_file())
@@ -47,9 +47,13 @@ def find(folder: Path, table: str) -> Path | None:
     path = found[0]
     if path.suffix not in FORMS or path.stem != table:
         raise refused(f"/{path.name}", "unknown_form", "a table is a .parquet, .ndjson or .csv file")
-    if path.stat().st_size > FILE_BYTES_MAX:
-        raise refused(f"/{path.name}", "too_large", f"a file may have at most {FILE_BYTES_MAX} bytes")
     return path
+
+
+def refuse_large(name: str, size: int) -> None:
+    """Refuse a file, wherever it lies, that has more bytes than are read."""
+    if size > FILE_BYTES_MAX:
+        raise refused(f"/{name}", "too_large", f"a file may have at most {FILE_BYTES_MAX} bytes")
 
 
 def rows(path: Path, known: Sequence[str]) -> pl.DataFrame:
@@ -63,6 +67,7 @@ def rows(path: Path, known: Sequence[str]) -> pl.DataFrame:
     """
     read = {".parquet": _parquet, ".ndjson": _ndjson, ".csv": _csv}[path.suffix]
     try:
+        refuse_large(path.name, path.stat().st_size)
         table = read(path, known)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError, csv.Error):
         # The library's own words may quote the data, so they are not repeated.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from functools import cache, lru_cache
 
@@ -18,6 +18,7 @@ from scoring import feature_catalogue, feature_history, feature_statements, feat
 from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
 from scoring.feature_terms import Expression
+from scoring.manifest import Input
 from scoring.measures import columns, forbidden, general, graph
 from scoring.measures.definition import OUTSIDE, STATED, Definition
 
@@ -63,6 +64,12 @@ class Matrix:
     events: Mapping[Category, npt.NDArray[np.int32]]
     active_days: Mapping[Category, npt.NDArray[np.int32]]
     digest: str
+
+
+def as_features(inputs: Sequence[Input]) -> tuple[Feature, ...]:
+    """The features that a model reads, as it stores them."""
+    names = [field.name for field in fields(Feature)]
+    return tuple(Feature(**{name: getattr(each, name) for name in names}) for each in inputs)
 
 
 def chosen(behaviour: Behaviour, categories: Categories) -> tuple[Feature, ...]:

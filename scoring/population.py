@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from compliance.act import Act
 from compliance.refusals import NotFound
 from compliance.vocabulary import Categories, Category, UserId
-from consent import disputes
 from consent.permits import Permit, PopulationPermit
 from scoring import registry
 from scoring.features import Matrix
@@ -26,6 +25,7 @@ from consent_person p where p.id = $1 and p.erased_at is null for share of p
 on conflict (user_id) do update set model = excluded.model, vector = excluded.vector, events = excluded.events,
     active_days = excluded.active_days, attributes = excluded.attributes, snapshot = excluded.snapshot,
     data_cutoff = excluded.data_cutoff
+    where scoring_feature.data_cutoff <= excluded.data_cutoff
 """
 
 
@@ -61,7 +61,7 @@ async def store(
     """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`.
 
     Who was deleted while the batch was made ready gets none: their row is locked against that, one way or the other.
-    What was ordered to be corrected, and comes anew, can be used again.
+    Newer features of theirs stay.
     """
     rows = []
     for i, user in enumerate(users):
@@ -72,8 +72,6 @@ async def store(
         rows.append([user, scorer.digest, vector, events, days, told, matrix.digest, matrix.cutoffs[i]])
     for start in range(0, len(rows), BATCH):
         await act.db.execute_many(INSERT, rows[start : start + BATCH])
-        cutoffs = dict(zip(users[start : start + BATCH], matrix.cutoffs[start : start + BATCH], strict=True))
-        await disputes.note_newer_data(act, cutoffs)
     act.record("features_stored", {"count": len(rows), "snapshot": matrix.digest, "model": scorer.digest})
 
 

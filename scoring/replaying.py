@@ -1,6 +1,6 @@
 """Compute an old score again: from the stored vector, and from the behaviour itself where that is at hand."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -13,7 +13,7 @@ from compliance.vocabulary import Categories, UserId
 from consent import deletion, people
 from scoring import features, population, registry
 from scoring.behaviour import Behaviour
-from scoring.features import Feature, Matrix
+from scoring.features import Matrix
 from scoring.scorer import Evaluation, Scorer, Values, pack
 from scoring.tables import ModelRow, ScoreRow
 
@@ -71,9 +71,7 @@ def compute_again(behaviour: Behaviour, scorer: Scorer, reference: str, cutoff: 
         {"user": [reference], "cutoff": [cutoff]},
         schema={"user": pl.String, "cutoff": pl.Datetime("us", "UTC")},
     ).join(terms.head(1).select("user", "amount", "tenor_days"), on="user", how="left")
-    names = [each.name for each in fields(Feature)]
-    wanted = [Feature(**{name: getattr(each, name) for name in names}) for each in scorer.manifest.inputs]
-    return features.compute(behaviour, asked, wanted)
+    return features.compute(behaviour, asked, features.as_features(scorer.manifest.inputs))
 
 
 def _fits(row: ScoreRow, again: Matrix, scorer: Scorer, values: Values) -> bool:

@@ -1,7 +1,7 @@
 """Try a model on the people of another set, whom it never saw: how it ranks, how honest it is, whom it answers."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -10,8 +10,6 @@ from consent.permits import PopulationPermit
 from scoring import evaluation, features
 from scoring.behaviour import Behaviour
 from scoring.evaluation import Floats, Measure
-from scoring.features import Feature
-from scoring.manifest import Input
 from scoring.scorer import NO_ANSWER, Scorer
 from scoring.training import CannotTrain
 
@@ -53,7 +51,7 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
     if labelled.is_empty():
         raise CannotTrain("no application has an outcome")
     asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
-    matrix = features.compute(behaviour, asked, as_features(model.manifest.inputs))
+    matrix = features.compute(behaviour, asked, features.as_features(model.manifest.inputs))
     everything = np.ones((len(asked), len(model.categories)), np.bool_)
     found = model.evaluate_many(matrix.values, matrix.events, matrix.active_days, everything)
     answered = found.points != NO_ANSWER
@@ -79,9 +77,3 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
         },
         ece_envelope=evaluation.ece_envelope(probability, seed=SEED),
     )
-
-
-def as_features(inputs: Sequence[Input]) -> tuple[Feature, ...]:
-    """The features that a model reads, as it stores them."""
-    names = [field.name for field in fields(Feature)]
-    return tuple(Feature(**{name: getattr(each, name) for name in names}) for each in inputs)

@@ -17,7 +17,6 @@ from scoring.behaviour import Behaviour
 from scoring.features import Matrix
 from scoring.manifest import CARD
 from scoring.training import Artifact, CannotTrain, Progress
-from scoring.trial import as_features
 
 SEED = 1
 
@@ -58,7 +57,7 @@ def develop(
 def run(permit: PopulationPermit, digest: str, behaviour: Behaviour) -> Mapping[str, Json]:
     """Every measure beside that of the constant which the model was trained beside; see `income_card.figures`."""
     known, model = _known(permit, behaviour), incomes.model(digest)
-    matrix = _matrix(behaviour, known, as_features(model.manifest.inputs))
+    matrix = _matrix(behaviour, known, features.as_features(model.manifest.inputs))
     shared = np.ones((known.height, len(model.categories)), np.bool_)
     found = model.evaluate_many(matrix.values, matrix.events, matrix.active_days, shared)
     answered = found.point != NO_ANSWER

@@ -42,17 +42,16 @@ grant select, insert, update, delete on scoring_behaviour to xinqiao_platform;
 grant select on scoring_snapshot to xinqiao_partner, xinqiao_platform;
 grant insert, update on scoring_snapshot to xinqiao_platform;
 
--- For which consents, given since the last snapshot, their person's features were computed already.
+-- For which consents, given since a snapshot, their person's features were computed already up to its cut-off.
 create table scoring_prepared (
     grant_id uuid primary key,
     user_id uuid not null,
-    made_at timestamptz not null
+    snapshot uuid not null
 );
-create index on scoring_prepared (made_at);
 create index on scoring_prepared (user_id);
 alter table scoring_prepared enable row level security;
 alter table scoring_prepared force row level security;
 create policy of_person on scoring_prepared to xinqiao_person using (user_id = (select app_person()));
 create policy of_platform on scoring_prepared to xinqiao_platform using (true) with check (true);
 grant select, delete on scoring_prepared to xinqiao_person;
-grant select, insert, delete on scoring_prepared to xinqiao_platform;
+grant select, insert, update, delete on scoring_prepared to xinqiao_platform;

@@ -16,16 +16,16 @@ OVERLAP = timedelta(hours=1)
 UNPREPARED = """
 select g.id, g.user_id from consent_grant g join consent_person p on p.id = g.user_id
 where g.state = 'active' and g.given_at > $1 and g.purpose <> $2 and p.born_on is not null
-  and not exists (select 1 from scoring_prepared d where d.grant_id = g.id)
+  and not exists (select 1 from scoring_prepared d where d.grant_id = g.id and d.snapshot = $4)
 order by g.given_at limit $3
 """
 NOTE = """
-insert into scoring_prepared (grant_id, user_id, made_at)
-select d.grant_id, d.user_id, $3::timestamptz from unnest($1::uuid[], $2::uuid[]) d (grant_id, user_id)
+insert into scoring_prepared (grant_id, user_id, snapshot)
+select d.grant_id, d.user_id, $3::uuid from unnest($1::uuid[], $2::uuid[]) d (grant_id, user_id)
 join consent_person p on p.id = d.user_id and p.erased_at is null for share of p
-on conflict (grant_id) do nothing
+on conflict (grant_id) do update set snapshot = excluded.snapshot
 """
-"""Of who was deleted meanwhile nothing is noted."""
+"""Of who was deleted meanwhile nothing is noted; what was done for another snapshot is to be done for this one again."""
 
 
 async def any_unprepared(upkeep: Upkeep) -> bool:
@@ -44,12 +44,12 @@ async def prepare(act: Act, limit: int) -> int:
     users = sorted(set(found.values()))
     if last:
         await snapshot.store(act, await _events(act, users, last.cutoff), users, last)
-    await act.db.execute_query(NOTE, [list(found), list(found.values()), act.now])
+        await act.db.execute_query(NOTE, [list(found), list(found.values()), last.id])
     return len(found)
 
 
 async def _unprepared(at: Act | Upkeep, last: SnapshotRow, limit: int) -> dict[object, UserId]:
-    values = [last.started_at - OVERLAP, Purpose.MODEL_DEVELOPMENT, limit]
+    values = [last.started_at - OVERLAP, Purpose.MODEL_DEVELOPMENT, limit, last.id]
     rows = await at.db.execute_query_dict(UNPREPARED, values)
     return {row["id"]: UserId(row["user_id"]) for row in rows}
 

@@ -9,15 +9,18 @@ from datetime import datetime
 import msgspec
 import polars as pl
 
-from compliance.vocabulary import UserId
+from compliance.vocabulary import Category, UserId
 from scoring import behaviour
 from scoring.behaviour import EVENTS
 from scoring.behaviour_files import LINE, RECORD
 from scoring.buckets import bucket_of
+from scoring.measures import forbidden
 
 DIGEST_BYTES = 16
 FIELDS = frozenset(column.name for column in EVENTS)
 WORDS = ("category", "name", "attributes")
+NOT_TAKEN = frozenset({Category.SOCIAL_GRAPH})
+"""An event does not say who the other end is, so that nobody can know whether they agreed: edges cannot be brought yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,25 @@ def _cell(value: object) -> str | None:
 def sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Fault]]:
     """Part events into those that can be kept, as far as they say it themselves, and the faults of the others."""
     good, bad = behaviour.checked_events(cells)
-    ahead = good.filter(pl.col("at") > now)
     faults = [Fault(*row) for row in bad.iter_rows()]
-    faults += [Fault(line, "at", "in_future") for line in ahead[LINE]]
-    return good.filter(pl.col("at") <= now), faults
+    rules = (
+        ("at", "in_future", pl.col("at") > now),
+        ("category", "category_not_taken", pl.col("category").is_in(list(NOT_TAKEN))),
+        ("name", "forbidden_name", pl.col("name").is_in(_forbidden(good["name"]))),
+    )
+    for column, reason, wrong in rules:
+        faults += [Fault(line, column, reason) for line in good.filter(wrong)[LINE]]
+        good = good.filter(~wrong)
+    return good, faults
+
+
+def without_forbidden(events: pl.DataFrame) -> pl.DataFrame:
+    """Of events that are kept, those of which the name is still not forbidden: the list of it grows."""
+    return events.filter(~pl.col("name").is_in(_forbidden(events["name"])))
+
+
+def _forbidden(names: pl.Series) -> list[str]:
+    return [name for name in names.unique() if forbidden.ban_of(name)]
 
 
 def of_people(

@@ -58,6 +58,7 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
     await _refuse_backlog(act)
     good, faults = incoming.sorted_out(cells, act.now)
     known = await people.of_operator(act, good["user"].unique().to_list())
+    await locks.keep_cutoff(act)
     rows = await act.db.execute_query_dict(LATEST_CUTOFF)
     ready, strange = incoming.of_people(good, known, rows[0]["cutoff"])
     faults += strange

@@ -29,6 +29,7 @@ SCHEMA = {
     "attributes": pl.String(),
     "late": pl.Boolean(),
     "digest": pl.Binary(),
+    "received_at": UTC_TIME,
 }
 ORDER = ("at", "digest")
 
@@ -93,17 +94,20 @@ def merge(bucket: int, without: Collection[str] = ()) -> None:
 
 
 def _write(bucket: int, events: pl.DataFrame) -> None:
-    """Write one part, whole on the disk before it has its name: a crash leaves it all or nothing."""
+    """Write one part, whole on the disk before it has its name, for nobody else to read: a crash leaves all or nothing."""
     place = folder() / f"{bucket:02x}"
     if not place.is_dir():
-        place.mkdir(parents=True, exist_ok=True)
+        for each in (folder(), place):
+            each.mkdir(mode=0o700, exist_ok=True)
         _sync(folder().parent)
         _sync(folder())
     _sweep(bucket)
     name = ids.ordered_id().hex
     written = place / f"{name}.tmp"
-    events.select(list(SCHEMA)).sort(ORDER).write_parquet(written, row_group_size=GROUP_ROWS)
-    _sync(written)
+    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        events.select(list(SCHEMA)).sort(ORDER).write_parquet(out, row_group_size=GROUP_ROWS)
+        out.flush()
+        os.fsync(out.fileno())
     written.rename(place / f"{name}.parquet")
     _sync(place)
 

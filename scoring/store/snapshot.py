@@ -15,22 +15,26 @@ from compliance.act import Act, Upkeep
 from compliance.canonical import Json
 from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import UserId
-from consent import permits
+from consent import disputes, permits
+from consent.disputes import Wrong
 from consent.permits import BUSINESS_ZONE, PopulationPermit
 from scoring import features, population, registry
 from scoring.behaviour import Behaviour
+from scoring.behaviour_cells import UTC_TIME
 from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
-from scoring.features import Feature
+from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import locks, shelf
+from scoring.store import incoming, locks, shelf
 from scoring.tables import SnapshotRow
 
 NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(), synthetic=False)
 ATTRIBUTES = "select user_id, attributes from scoring_feature where user_id = any($1::uuid[])"
 ROWS_AT_ONCE = 500_000
 """Events that one act takes, and the rest of the bucket that the last of them lies in."""
-FORGET_PREPARED = "delete from scoring_prepared where made_at < $1"
+NEWER = "select user_id from scoring_feature where user_id = any($1::uuid[]) and data_cutoff > $2"
+UNTIL = {"user": pl.String(), "category": pl.String(), "until": UTC_TIME}
+FORGET_PREPARED = "delete from scoring_prepared where snapshot <> $1"
 Attributes = Mapping[str, str | int | bool | None]
 
 
@@ -55,6 +59,7 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     From here on what happened before the cut-off and comes in is late. Raises `Unacceptable` for a cut-off that lies
     ahead, or before another snapshot's, and `NoModel`.
     """
+    await locks.move_cutoff(act)
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
@@ -92,7 +97,7 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
         row.people += await store(act, events, _people(events), row)
         if row.buckets_done == BUCKETS:
             row.finished_at = act.now
-            await act.db.execute_query(FORGET_PREPARED, [row.started_at])
+            await act.db.execute_query(FORGET_PREPARED, [row.id])
         await row.save(using_db=act.db, update_fields=["people", "buckets_done", "finished_at"])
     return _progress(row)
 
@@ -125,14 +130,32 @@ async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
 async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
     """Compute and keep the features of those of these people whose data somebody may use; how many.
 
-    `events` are theirs, all of them before the snapshot's cut-off. Records `population_permitted`, `features_stored`.
+    `events` are theirs, all of them before the snapshot's cut-off. Who has newer features keeps them. Records
+    `population_permitted`, `features_stored`, and `correction_applied` of a kind that was found wrong and came anew.
     """
-    permit = await permits.features_permit(act, users, row.cutoff)
+    newer = await act.db.execute_query_dict(NEWER, [list(users), row.cutoff])
+    due = sorted(set(users) - {UserId(each["user_id"]) for each in newer})
+    wrong = await disputes.found_wrong(act, due)
+    right = _right(events, wrong)
+    came = set(right.select("user", "category").unique().iter_rows())
+    renewed = [each for each in wrong if (str(each.user), each.category) in came]
+    permit = await permits.features_permit(act, due, row.cutoff, [(w.user, w.category) for w in renewed])
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)
-    matrix = await asyncio.to_thread(_computed, scorer, _shared(events, permit), people, row.cutoff)
+    matrix = await asyncio.to_thread(_computed, scorer, _shared(right, permit), people, row.cutoff)
     await population.store(act, scorer, matrix, people, await _attributes(act, people))
+    # What was found wrong is out of the features of these people only.
+    await disputes.note_renewed(act, [w for w in renewed if w.category in permit.masks.get(w.user, ())])
     return len(people)
+
+
+def _right(events: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
+    """The events that may count at all: none that came in before its kind was found wrong, none of a forbidden name."""
+    known = [(str(each.user), each.category.value, each.until) for each in wrong]
+    until = pl.DataFrame(known, schema=UNTIL, orient="row")
+    found = events.join(until, on=["user", "category"], how="left", maintain_order="left")
+    is_wrong = (pl.col("received_at") <= pl.col("until")).fill_null(value=False)
+    return incoming.without_forbidden(found.filter(~is_wrong).drop("until"))
 
 
 def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:
@@ -149,17 +172,16 @@ def _computed(
         {"user": [str(user) for user in people], "cutoff": [cutoff] * len(people)},
         schema={"user": pl.String(), "cutoff": pl.Datetime("us", "UTC")},
     )
-    inputs = [
-        Feature(i.name, i.category, i.unit, i.window_days, i.monotone, i.why, i.reason, i.expression)
-        for i in scorer.manifest.inputs
-    ]
-    return features.compute(_as_behaviour(events), asked, inputs)
+    inputs = features.as_features(scorer.manifest.inputs)
+    # The store holds no edges, so there is no end of one to be known.
+    return features.compute(graph.both_granted(_as_behaviour(events), ()), asked, inputs)
 
 
 def _as_behaviour(events: pl.DataFrame) -> Behaviour:
     """The store's events as the tables that features are computed from; it holds no profiles and no edges."""
     none = pl.DataFrame(schema={"user": pl.String(), "known_at": pl.Datetime("us", "UTC")})
-    return Behaviour("store", NOTHING_STATED, events, none, pl.DataFrame(), pl.DataFrame(), events.height, 0)
+    no_edge = pl.DataFrame(schema={"user_a": pl.String(), "user_b": pl.String()})
+    return Behaviour("store", NOTHING_STATED, events, none, no_edge, pl.DataFrame(), events.height, 0)
 
 
 async def _attributes(act: Act, people: tuple[UserId, ...]) -> tuple[Attributes, ...]:

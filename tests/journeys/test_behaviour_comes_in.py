@@ -17,7 +17,7 @@ from compliance.act import open_act
 from compliance.database import Database
 from compliance.refusals import Unacceptable
 from consent import copies, permits
-from scoring import buckets
+from scoring import behaviour, buckets
 from scoring.behaviour_files import BehaviourRefused
 from scoring.store import intake, shelf
 
@@ -53,7 +53,9 @@ BAD = [
     ("attributes", "[1]", "not_a_json"),
     ("attributes", json.dumps({"a": "x" * 5_000}), "too_long"),
     ("category", "astrology", "unknown_category"),
+    ("category", "social_graph", "category_not_taken"),
     ("name", "order\x00paid", "unreadable_text"),
+    ("name", "religion_donation", "forbidden_name"),
     ("name", "", "missing"),
     ("user", "u" * 201, "too_long"),
     ("user", "nobody we know", "unknown_user"),
@@ -273,6 +275,38 @@ async def test_what_lies_elsewhere_is_fetched(
     sums = await loaded(found, "memory:///bucket", capsys)
     assert (sums["files"], sums["accepted"]) == (1, 1)
     memory.rm("/bucket", recursive=True)
+
+
+async def test_a_file_beyond_the_bound_is_refused_wherever_it_lies(
+    database: Database, home: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    async with world.opened(database, home) as here:
+        found = Standing(here.settings, database)
+        [reference] = await events.known()
+    monkeypatch.setattr("scoring.behaviour_files.FILE_BYTES_MAX", 10)
+    path = write(tmp_path / "in", "parquet", [event(reference)])
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/events.parquet", path.read_bytes())
+    read: list[Path] = []
+    monkeypatch.setattr(behaviour, "events_of", read.append)
+    with pytest.raises(BehaviourRefused):
+        await loading.load(found, "memory:///bucket")
+    assert not read
+    monkeypatch.undo()
+    monkeypatch.setattr("scoring.behaviour_files.FILE_BYTES_MAX", 10)
+    with pytest.raises(BehaviourRefused):
+        await loading.load(found, str(path))
+    memory.rm("/bucket", recursive=True)
+
+
+async def test_the_files_are_for_nobody_else_to_read(operator: Any, home: Any) -> None:
+    for number in range(2):
+        [reference] = await events.known()
+        told(await operator.call("POST", ROUTE, {"events": [event(reference, count=number)]}), 200)
+        await events.filed()
+    store = home / "behaviour"
+    modes = {(each.is_dir(), each.stat().st_mode & 0o777) for each in (store, *store.rglob("*"))}
+    assert modes == {(True, 0o700), (False, 0o600)}
 
 
 async def test_the_operator_registers_its_own_software(

@@ -87,6 +87,12 @@ async def data_come_in(person: Person, cut_off: timedelta) -> None:
         await population.store(act, small_models.loaded(), part, (person.user,), (world.ORDINARY,))
 
 
+async def renewed(person: Person) -> None:
+    """What was found wrong is out of this person's features, and other data stand in its place."""
+    async with open_act(world.STORY, None) as act:
+        await disputes.note_renewed(act, await disputes.found_wrong(act, [person.user]))
+
+
 async def test_a_disputed_kind_of_data_is_marked_at_once_and_upheld(case: Case, owner) -> None:
     before = await case.score()
     assert "disputed" not in before
@@ -118,9 +124,9 @@ async def test_a_disputed_kind_of_data_is_marked_at_once_and_upheld(case: Case, 
     async with open_act(world.STORY, LISTING) as act:
         everybody = await permits.population_permit(act, SCORING, case.bank.client.partner, act.now)
     assert everybody.masks[case.person.user] == ALL - {Category.DECLARED}
-    await data_come_in(case.person, -timedelta(hours=1))
-    assert Category.DECLARED not in (await case.score())["coverage"]["used"]
     await data_come_in(case.person, timedelta(seconds=1))
+    assert Category.DECLARED not in (await case.score())["coverage"]["used"]
+    await renewed(case.person)
     assert (await case.score())["coverage"]["used"] == sorted(ALL)
     assert told(await case.me.call("GET", "/v1/me/disputes"), 200)["items"][0]["correction"] == "applied"
     kinds = await world.kinds(owner, person=case.person.user)

@@ -227,13 +227,7 @@ CUTOFF = world.datetime(2026, 6, 1, tzinfo=world.UTC)
 
 
 async def taken(cutoff=CUTOFF):
-    await events.filed()
-    async with open_act(world.STORY, Purpose.CREDIT_ASSESSMENT) as act:
-        done = await snapshot.begin(act, cutoff)
-    while not done.is_finished:
-        async with open_act(world.STORY, Purpose.CREDIT_ASSESSMENT) as act:
-            done = await snapshot.advance(act, done.id)
-    return done
+    return await events.taken(cutoff)
 
 
 async def consented(count=1):

@@ -8,11 +8,12 @@ from support import world
 
 from api import loading
 from compliance.act import open_act
-from compliance.vocabulary import Person, UserId
+from compliance.vocabulary import Person, Purpose, UserId
 from consent import people
 from consent.people import NewPerson
-from scoring.store import incoming, intake
+from scoring.store import incoming, intake, snapshot
 from scoring.store.intake import Received
+from scoring.store.snapshot import Progress
 
 
 async def known(count: int = 1, born_on: date | None = date(1990, 5, 1)) -> dict[str, UserId]:
@@ -51,3 +52,25 @@ async def received(events: Sequence[dict[str, object]]) -> Received:
 async def filed() -> None:
     """Everything that waits is in files now."""
     await loading.file_everything()
+
+
+async def begun(cutoff: datetime) -> Progress:
+    """A snapshot is begun, and what came in before is in files."""
+    async with open_act(world.STORY, Purpose.CREDIT_ASSESSMENT) as act:
+        done = await snapshot.begin(act, cutoff)
+    await filed()
+    return done
+
+
+async def advanced(done: Progress) -> Progress:
+    """The next act of a snapshot."""
+    async with open_act(world.STORY, Purpose.CREDIT_ASSESSMENT) as act:
+        return await snapshot.advance(act, done.id)
+
+
+async def taken(cutoff: datetime) -> Progress:
+    """A whole snapshot."""
+    done = await begun(cutoff)
+    while not done.is_finished:
+        done = await advanced(done)
+    return done
