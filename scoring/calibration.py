@@ -43,9 +43,9 @@ def calibrated(
     Raw log-odds are [row], NaN where the row lacks enough data of the set: `unseen` by models that had not seen the
     user, `seen` by the model itself. `enough` is [row, category]; `later` [row] marks the last slice of time.
 
-    Sets of all common categories are fitted on outcomes. Each other one is fitted on what is said of the same people
-    with everything common shown: whatever we hide, a person's expected risk does not move, only its precision. Its
-    level is fitted on the model itself, since what models of other folds say of a small set lies higher or lower.
+    Sets of all common categories are fitted on outcomes. Each other one is fitted on what the model itself says of the
+    same people with everything common shown: whatever we hide, a person's expected risk does not move, only its
+    precision. There both sides are the model's own: models of other folds say little of a set higher or lower.
     Then one shift for all sets makes everybody together, with what they hold, default as expected: everybody in the
     later slice, where their level is not the earlier one's.
     """
@@ -59,8 +59,8 @@ def calibrated(
         many = min(defaulted[here].sum(), (~defaulted[here]).sum()) >= LEAST_WHOLE
         shown = found.get(whole[used])
         if many and shown and used != whole[used]:
-            said = evaluation.probability(shown.intercept + shown.slope * unseen[whole[used]][here])
-            each, basis[used] = _towards(unseen[used][here], seen[used][here], said), seen[used]
+            said = evaluation.probability(shown.intercept + shown.slope * seen[whole[used]][here])
+            each, basis[used] = _towards(seen[used][here], said), seen[used]
         else:
             each = line(np.where(here, unseen[used], np.nan) if many else unseen[used], defaulted)
         if each is not None:
@@ -80,11 +80,12 @@ def _named(flags: Flags, categories: tuple[Category, ...]) -> Categories:
     return frozenset(category for category, is_in in zip(categories, flags, strict=True) if is_in)
 
 
-def _towards(unseen: Floats, seen: Floats, said: Floats) -> Line | None:
+def _towards(raw: Floats, said: Floats) -> Line | None:
     """Fit the line that comes closest to what is said of the same people with more shown."""
-    _, slope = evaluation.line(unseen, said)
-    slope = max(slope, LEAST_SLOPE)
-    intercept, _ = evaluation.line(seen, said, slope=slope)
+    intercept, slope = evaluation.line(raw, said)
+    if not slope >= LEAST_SLOPE:
+        slope = LEAST_SLOPE
+        intercept, _ = evaluation.line(raw, said, slope=slope)
     return Line(intercept, slope) if np.isfinite(intercept) else None
 
 

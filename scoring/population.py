@@ -91,7 +91,9 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
         raise InsufficientEvidence
     row = rows[0]
     events, days = row["events"], row["active_days"]
-    filled_by = scorer if row["model"] == scorer.digest else registry.scorer(row["model"])
+    filled_by = scorer if row["model"] == scorer.digest else registry.earlier(row["model"])
+    if filled_by is None:
+        raise InsufficientEvidence
     vector = filled_by.read(bytes(row["vector"]))
     if filled_by is not scorer:
         found = places.find(filled_by.manifest, scorer.manifest)

@@ -81,6 +81,14 @@ def scorer(digest_of_model: str) -> Scorer:
     return _loaded(folder(digest_of_model))
 
 
+def earlier(digest_of_model: str) -> Scorer | None:
+    """A model that was in use before, as far as its files are still there and right."""
+    try:
+        return scorer(digest_of_model)
+    except ModelAltered:
+        return None
+
+
 def invented_person(digest_of_model: str) -> Example | None:
     """The invented person kept with a model, if it has one."""
     model, path = scorer(digest_of_model), folder(digest_of_model)

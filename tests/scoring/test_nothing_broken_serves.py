@@ -11,6 +11,7 @@ from support.world import ALL, told
 
 from compliance.database import ground
 from scoring import manifest, own_data, registry
+from scoring.governance import approval
 from scoring.manifest import CARD, CATBOOST, MANIFEST, TREES, ModelAltered
 from scoring.scorer import Scorer
 
@@ -92,7 +93,9 @@ async def test_what_is_no_model_answers_nobody_though_its_digest_is_right(asking
             (folder / name).write_bytes(data)
         with pytest.raises(ModelAltered):
             Scorer.load(folder)
-        await owner.execute("update scoring_model set digest = $1", digest)
+        hands = await owner.fetchrow("select registered_by, validated_by, approved_by from scoring_model")
+        sealed = approval.seal(digest, *hands.values())
+        await owner.execute("update scoring_model set digest = $1, approval = $2", digest, sealed)
         assert await ask(503) == "model_altered", what
     assert await kept(owner) == (1, 1)
 
@@ -125,7 +128,7 @@ async def test_without_any_value_there_is_no_answer_and_it_is_not_adverse(asking
     nothing = np.full(len(model.manifest.inputs), np.nan, "<f4").tobytes()
     await owner.execute("update scoring_feature set vector = $1", nothing)
     assert await ask(422) == "insufficient_evidence"
-    await owner.execute("update scoring_feature set model = $1", "0" * 64)  # of a model that is not in use
+    await owner.execute("update scoring_feature set model = $1", "0" * 64)  # of a model that is not there
     assert await ask(422) == "insufficient_evidence"
     assert await kept(owner) == (1, 1)
 

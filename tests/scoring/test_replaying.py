@@ -23,6 +23,7 @@ from compliance.vocabulary import OFFERED, Category, Person, Worker
 from consent import people
 from consent.people import NewPerson
 from scoring import behaviour, features, population, registry, replaying, synthetic, training
+from scoring.governance import approval
 from scoring.policy import Scale
 from scoring.replaying import Recomputed
 from scoring.scorer import InsufficientEvidence
@@ -64,7 +65,8 @@ async def in_use(artifact) -> None:
     training.save(artifact, ground().home / "models")
     async with open_act(world.DEVELOPER, None) as act:
         row = await registry.register(act, artifact.digest)
-        row.state, row.validated_by = "validated", "staff somebody"
+        row.state, row.validated_by, row.approved_by = "approved", "staff somebody", "staff another"
+        row.approval = approval.seal(row.digest, row.registered_by, row.validated_by, row.approved_by)
         await row.save(using_db=act.db)
     async with open_act(world.OFFICER, None) as act:
         await registry.promote(act, row.id)

@@ -26,6 +26,7 @@ from partners import delivery, prescreens
 from partners.applications import AlreadyPicked, ApplicationClosed
 from scoring import scores
 from scoring.scorer import InsufficientEvidence
+from scoring.set_changes import SETS_MAX, SetChangedTooOften
 
 SEEDS = range(8)
 STEPS = 150
@@ -45,6 +46,7 @@ class Expected:
     ended: set[tuple[int, int, Purpose]] = field(default_factory=set)
     paused: set[UUID] = field(default_factory=set)
     scored: dict[UUID, UUID] = field(default_factory=dict)
+    sets: dict[tuple[int, int], set[frozenset[Category]]] = field(default_factory=dict)
     lists: dict[int, tuple[UUID, dict[UUID, UUID]]] = field(default_factory=dict)
     """Of each bank the newest list: its id, and the grant of each entry."""
     picked: dict[int, bool] = field(default_factory=dict)
@@ -112,12 +114,19 @@ class Life:
             await refused(attempt, ConsentPaused)
         elif not allowed[1] & wanted:
             await refused(attempt, CategoryNotGranted)
+        elif len(self.tried(person, bank) | {allowed[1]}) > SETS_MAX:
+            await refused(attempt, SetChangedTooOften)
         elif not world.answerable(person, allowed[1] & wanted):
             await refused(attempt, InsufficientEvidence)
         else:
             row = await attempt
             assert set(row.used) == allowed[1] & wanted
             self.expected.scored[row.id] = allowed[0]
+            self.expected.sets.setdefault((person, bank), set()).add(allowed[1])
+
+    def tried(self, person: int, bank: int) -> set[frozenset[Category]]:
+        """The choices of data that a bank's scores of a person rested on."""
+        return self.expected.sets.get((person, bank), set())
 
     async def crash_while_scoring(self) -> None:
         """Everything of the act is gone with the process, the count of its calls too."""

@@ -91,7 +91,6 @@ def planned(folder: Path, *, seed: int = 1, empty: int | None = None) -> Populat
     first = random.integers(1, 16, len(users))
     masks = np.where(np.arange(len(users)) % 2, first[np.arange(len(users)) // 2 * 2] ^ 1, first)
     values = matrix.values[rows].copy()
-    values[random.random(values.shape) < 0.01] = np.inf
     values[random.random(values.shape) < 0.01] = -0.0
     values.view(np.uint32)[random.random(values.shape) < 0.01] = 0xFFC0BEEF  # also a missing value
     events = np.column_stack([matrix.events[c][rows] for c in categories])
