@@ -55,7 +55,8 @@ def profile(values: NDArray[np.floating[Any]]) -> Profile:
     known = values[~np.isnan(values)].astype(np.float64)
     if not known.size:
         return profiled(values, ())
-    edges, times = np.unique(np.quantile(known, np.arange(1, BINS) / BINS), return_counts=True)
+    tenths = np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    edges, times = np.unique(tenths, return_counts=True)
     closed = np.nextafter(edges[times > 1], np.inf)
     return profiled(values, tuple(float(edge) for edge in np.union1d(edges, closed)))
 
