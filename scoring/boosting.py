@@ -74,7 +74,7 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
         learned,
         eval_set=_pool(lesson, watched, way),
         early_stopping_rounds=WORTHLESS_TREES,
-        use_best_model=True,
+        use_best_model=False,
     )
 
 
@@ -84,15 +84,18 @@ def _pool(lesson: Lesson, rows: Rows, way: Way) -> catboost.Pool:
     return catboost.Pool(values, lesson.defaulted[source].astype(np.float32))
 
 
-def predict(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, used: Flags) -> Floats:
-    """Raw log-odds of rows of which only the `used` categories are shown."""
+def predict(
+    booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, used: Flags, trees: int = 0
+) -> Floats:
+    """Raw log-odds of rows of which only the `used` categories are shown, by its first `trees` or all of them."""
     values = np.asfortranarray(lessons.shown(lesson, rows, np.broadcast_to(used, (len(rows), len(used)))))
-    return np.asarray(booster.predict(values, prediction_type="RawFormulaVal"), np.float64)
+    last = min(trees, booster.tree_count_)
+    return np.asarray(booster.predict(values, prediction_type="RawFormulaVal", ntree_end=last), np.float64)
 
 
 def grown_enough(boosters: list[catboost.CatBoostClassifier], way: Way) -> Way:
     """The same way with as many trees as helped, on average, people whom the boosters had not seen."""
-    helped = round(float(np.mean([booster.tree_count_ for booster in boosters])))
+    helped = round(float(np.mean([1 + booster.get_best_iteration() for booster in boosters])))
     return replace(way, recipe=replace(way.recipe, trees=min(max(helped, LEAST_TREES), way.recipe.trees)))
 
 

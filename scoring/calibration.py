@@ -126,10 +126,18 @@ def line(raw: Floats, defaulted: Flags) -> Line | None:
     if min(bad.sum(), (~bad).sum()) < LEAST_ROWS:
         slope = 1.0  # too few rows to say more than the level
         intercept, _ = evaluation.line(raw, bad, slope=slope)
-    elif not slope >= LEAST_SLOPE:
-        slope = LEAST_SLOPE  # no signal in the data: everybody near the base rate, in the model's order
+    elif not slope >= max(LEAST_SLOPE, SURE_ERRORS * _slope_error(raw, intercept + slope * raw)):
+        slope = LEAST_SLOPE  # no sure signal in the data: everybody near the base rate, in the model's order
         intercept, _ = evaluation.line(raw, bad, slope=slope)
     return Line(intercept, slope) if np.isfinite(intercept) else None
+
+
+def _slope_error(raw: Floats, log_odds: Floats) -> float:
+    """Standard error of a fitted slope."""
+    expected = evaluation.probability(log_odds)
+    weight = expected * (1 - expected)
+    spread = raw - (weight * raw).sum() / weight.sum()
+    return float(1 / np.sqrt((weight * spread * spread).sum()))
 
 
 def half_widths(points: NDArray[np.int16], log_odds: Floats) -> tuple[float, ...]:

@@ -54,6 +54,7 @@ class _Trial:
     enough: Flags  # [row, category]
     held: Rows
     shown: Values  # [held row, input]
+    user_of: Rows
     seed: int
 
 
@@ -77,7 +78,8 @@ def write(
     enough = scorer.filled(stated.inputs, stated.minimum, matrix.values, matrix.events, matrix.active_days)
     held, carried = np.flatnonzero(validate), scorer.may_carry(model.categories, enough)
     shown = scorer.hide(matrix.values[held], enough[held], model.category_of)
-    trial = _Trial(model, matrix, defaulted, enough, held, shown, seed)
+    user_of = np.unique(np.array(matrix.users), return_inverse=True)[1]
+    trial = _Trial(model, matrix, defaulted, enough, held, shown, user_of, seed)
     together = np.ones(len(model.categories), np.bool_)
     points = _evaluated(trial, held, together).points
     answered = points != scorer.NO_ANSWER
@@ -166,20 +168,23 @@ def _slice(trial: _Trial, rows: Rows, shared: Flags) -> Mapping[str, Json]:
     log_odds = _evaluated(trial, rows, shared).log_odds
     known = np.isfinite(log_odds)
     log_odds, bad = log_odds[known], trial.defaulted[rows][known]
-    probability = evaluation.probability(log_odds)
+    probability, people = evaluation.probability(log_odds), trial.user_of[rows][known]
     return {
         "rows": len(bad),
         "defaults": int(bad.sum()),
         "base_rate": _share(int(bad.sum()), len(bad)),
-        **{name: _measured(measure, log_odds, bad, trial.seed) for name, measure in RANKING.items()},
-        **{name: _measured(measure, probability, bad, trial.seed) for name, measure in HONESTY.items()},
+        **{name: _measured(measure, log_odds, bad, people, trial.seed) for name, measure in RANKING.items()},
+        **{
+            name: _measured(measure, probability, bad, people, trial.seed)
+            for name, measure in HONESTY.items()
+        },
     }
 
 
-def _measured(measure: Measure, risk: Floats, bad: Flags, seed: int) -> Mapping[str, Json]:
+def _measured(measure: Measure, risk: Floats, bad: Flags, people: Rows, seed: int) -> Mapping[str, Json]:
     if not bad.size:
         return {"value": UNKNOWN, "low": UNKNOWN, "high": UNKNOWN}
-    low, high = evaluation.bootstrap(measure, risk, bad, seed=seed)
+    low, high = evaluation.bootstrap(measure, risk, bad, seed=seed, user_of=people)
     return {"value": _decimal(measure(risk, bad)), "low": _decimal(low), "high": _decimal(high)}
 
 

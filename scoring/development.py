@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from compliance.vocabulary import Categories
 from consent.permits import PopulationPermit
 from scoring import behaviour as behaviours
-from scoring import boosting, features, synthetic, training
+from scoring import boosting, card, features, synthetic, training
 from scoring.behaviour import Behaviour
 from scoring.boosting import Recipe
+from scoring.evaluation import Flags
 from scoring.features import Feature, Matrix
 from scoring.governance import groups
 from scoring.policy import Scale
@@ -38,7 +39,6 @@ class Developed:
     matrix: Matrix
     held_back: NDArray[np.bool_]
     split: str
-    immature: int
 
 
 def develop(
@@ -67,12 +67,13 @@ def develop(
     mature = _mature(labelled, horizon_days)
     asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
     matrix = features.compute(behaviour, asked, features.chosen(behaviour, categories))
-    fit, how = split(labelled)
+    bad = labelled["defaulted"].to_numpy()
+    fit, held, how = split(labelled, bad & mature, least=card.LEAST_DEFAULTS)
     artifact = training.train(
         matrix,
-        labelled["defaulted"].to_numpy(),
+        bad,
         fit=fit & mature,
-        validate=~fit & mature,
+        validate=held & mature,
         seed=seed,
         threads=threads,
         scale=scale,
@@ -84,13 +85,13 @@ def develop(
             "stamp": "research_set",
             **({"name": name} if name else {}),
         },
-        keep_learning=keep_learning,
+        learn_again=mature if keep_learning else None,
         recipe=recipe,
         invented=_invented(matrix.features),
         groups=groups.of(behaviour, matrix.users, matrix.cutoffs),
         progress=progress,
     )
-    return Developed(artifact, matrix, ~fit, how, int((~mature).sum()))
+    return Developed(artifact, matrix, held, how)
 
 
 def _invented(wanted: Sequence[Feature]) -> Matrix:
@@ -105,25 +106,42 @@ def _invented(wanted: Sequence[Feature]) -> Matrix:
 
 def _target(labelled: pl.DataFrame) -> tuple[Scale, int]:
     """The standard scale only where every outcome is 90 days past due, observed for a year; else the product's own."""
-    observed = labelled.select((pl.col("observed_until") - pl.col("decided_at")).dt.total_days()).to_series()
-    shortest = observed.drop_nulls().quantile(0.5)
-    days = int(shortest) if shortest is not None else 0
-    standard = days >= STANDARD_DAYS and labelled["days_past_due_max"].null_count() == 0
-    return (Scale.STANDARD, STANDARD_DAYS) if standard else (Scale.PRODUCT, days)
+    usual = labelled.select(_observed_days()).to_series().drop_nulls().median()
+    days = min(int(float(str(usual))), STANDARD_DAYS) if usual is not None else 0
+    standard = days == STANDARD_DAYS and labelled["days_past_due_max"].null_count() == 0
+    return (Scale.STANDARD if standard else Scale.PRODUCT), days
+
+
+def _observed_days() -> pl.Expr:
+    return (pl.col("observed_until") - pl.col("decided_at")).dt.total_days()
 
 
 def _mature(labelled: pl.DataFrame, horizon_days: int) -> NDArray[np.bool_]:
+    """Seen through to the horizon, or defaulted before it: but only of vintages that can all have been seen through.
+
+    Otherwise the newest would be known by their defaults alone. Where `observed_until` is absent, the outcome is final.
+    """
     if horizon_days < STANDARD_DAYS:  # loans of several tenors: each is observed to its own end
         return np.ones(labelled.height, np.bool_)
-    observed = (pl.col("observed_until") - pl.col("decided_at")).dt.total_days()
-    return labelled.select((observed >= horizon_days).fill_null(value=True)).to_series().to_numpy()
+    seen_through = _observed_days() >= horizon_days
+    of_old_vintage = pl.col("decided_at") + timedelta(days=horizon_days) <= pl.col("observed_until").max()
+    mature = seen_through | (pl.col("defaulted") & of_old_vintage)
+    return labelled.select(mature.fill_null(value=True)).to_series().to_numpy()
 
 
-def split(labelled: pl.DataFrame) -> tuple[NDArray[np.bool_], str]:
-    """Which rows [row], in the order of `decided_at`, are fitted on, and what that way of splitting is called."""
+def split(labelled: pl.DataFrame, counted: Flags, *, least: int) -> tuple[Flags, Flags, str]:
+    """Which rows [row], in the order of `decided_at`, are fitted on, which are held out, and how they were split.
+
+    In time: the later rows of people who have no earlier one, where these hold the `least` of what is `counted`; else
+    all later rows. By a hash of the user where there is one time only.
+    """
     moments: list[datetime] = labelled["decided_at"].to_list()
     if moments[0] == moments[-1]:
         hashed = [hashlib.sha256(user.encode()).digest()[0] / 256 for user in labelled["user"]]
-        return np.array(hashed) < FIT_SHARE, "user_hash_70_30"
-    earlier = np.arange(len(moments)) < int(len(moments) * FIT_SHARE)
-    return earlier, "time_70_30"
+        fit = np.array(hashed) < FIT_SHARE
+        return fit, ~fit, "user_hash_70_30"
+    fit = np.arange(len(moments)) < int(len(moments) * FIT_SHARE)
+    known = labelled["user"].is_in(labelled["user"].filter(pl.Series(fit)).implode()).to_numpy()
+    if (counted & ~fit & ~known).sum() >= least:
+        return fit, ~fit & ~known, "time_70_30_new_people"
+    return fit, ~fit, "time_70_30"

@@ -1,6 +1,6 @@
 """How well a model ranks and how honest its probabilities are, each figure with its interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,13 +133,26 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
-def bootstrap(measure: Measure, risk: Floats, bad: Flags, *, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of a measure over resampled rows (Efron 1979); NaN where no draw has a value."""
+def bootstrap(
+    measure: Measure, risk: Floats, bad: Flags, *, seed: int, user_of: NDArray[np.intp] | None = None
+) -> tuple[float, float]:
+    """95 % percentile interval of a measure over people drawn again with all their rows (Efron 1979).
+
+    Without `user_of` [row] each row is a person. NaN where no draw has a value.
+    """
     random = np.random.default_rng(seed)
-    drawn = (random.integers(len(bad), size=len(bad)) for _ in range(DRAWS))
-    values = np.array([measure(risk[rows], bad[rows]) for rows in drawn])
+    person = np.arange(len(bad)) if user_of is None else np.unique(user_of, return_inverse=True)[1]
+    people = int(person.max()) + 1 if len(bad) else 0
+    values = np.array([measure(risk[rows], bad[rows]) for rows in _drawn(random, person, people)])
     values = values[np.isfinite(values)]
     if not values.size:
         return float("nan"), float("nan")
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _drawn(random: np.random.Generator, person: NDArray[np.intp], people: int) -> Iterator[NDArray[np.intp]]:
+    """Rows of people drawn with replacement, time after time."""
+    for _ in range(DRAWS):
+        times = np.bincount(random.integers(people, size=people), minlength=people)
+        yield np.repeat(np.arange(len(person)), times[person])

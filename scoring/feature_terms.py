@@ -7,7 +7,7 @@ sum(payment.value) / sum(statement_balance.value)      of two statistics
 count(order in 30 days) / count(order)          of a shorter window than the feature's own
 share(order.hour < 6)                           hour: of the local day; weekday: 1 (Monday) to 7
 deviation(order.gap)                            gap: days since the event of this kind before it
-concentration(page_view.hour)                   1 if all fall into one hour, 1/n if evenly into n
+concentration(page_view.hour)                   the chance that two of them fall into one hour
 distinct(page_view.page), distinct(*.name)      how many different texts, or names of events
 active_days(*)                                  of all events of the feature's category
 count("page view")                              a name that is not one word stands in quotes (JSON)
@@ -184,9 +184,14 @@ def _on_values(statistic: Callable[[pl.Expr], pl.Expr]) -> Callable[[Term, pl.Ex
 
 
 def _concentration(of: pl.Expr) -> pl.Expr:
-    """The sum of the squared shares of each kind, of whole numbers, so that no order of adding shows in it."""
+    """The chance that two of the events, drawn at random, are of one kind (Simpson 1949); none with fewer than two.
+
+    Unlike the sum of squared shares it does not grow where there are few events. Of whole numbers, so that no order of
+    adding shows in it.
+    """
     times = of.unique_counts().cast(pl.Float64)
-    return (times * times).sum() / (times.sum() * times.sum())
+    pairs = times.sum() * (times.sum() - 1)
+    return pl.when(pairs > 0).then((times * (times - 1)).sum() / pairs)
 
 
 def _distinct(of: pl.Expr) -> pl.Expr:

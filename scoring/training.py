@@ -68,29 +68,30 @@ def train(
     invented: Matrix | None = None,
     groups: Mapping[str, Labels] = MappingProxyType({}),
     progress: Progress | None = None,
-    keep_learning: bool = False,
+    learn_again: Flags | None = None,
 ) -> Artifact:
     """Train, calibrate, measure; the same rows, seed and threads give the same digest.
 
     `defaulted`, `fit` and `validate` are [row]; a row in neither is left out and counted. Outcomes of
-    `validate` are read by the card and by nothing else, unless the model is to `keep_learning`: then one is grown
-    again from all rows in the same way, and the card is the first one's, as it says. `about` is recorded as it is.
+    `validate` are read by the card and by nothing else, unless there are rows to `learn_again`: then one is grown
+    from these in the same way, and the card is the first one's, as it says. `about` is recorded as it is.
     `invented` people hold the same features; one of them is kept with the model as its example. `groups` (see
     `card.write`) are compared on the card. Refuses `CannotTrain`.
     """
     lesson = lessons.prepare(matrix, defaulted)
-    fitted, held = _rows(lesson, fit, validate)
+    fitted = _rows(lesson, fit, validate)
     steps = recipe.folds + recipe.twins + 1
-    way = Way(recipe, seed, threads, _counter(progress, (1 + keep_learning) * steps + 1))
-    measured_on = "first_70_30" if keep_learning else "itself"
+    way = Way(recipe, seed, threads, _counter(progress, (1 + (learn_again is not None)) * steps + 1))
+    measured_on = "itself" if learn_again is None else "first_70_30"
     told = {**about, **_made(matrix, way), "measured_on": measured_on}
     grown = _grow(lesson, fitted, way, scale, horizon_days, told)
     measured = card.write(
         grown.model, matrix, defaulted, fit=fit, validate=validate, seed=seed, groups=groups
     )
     way.tell("card")
-    if keep_learning:
-        grown = _grow(lesson, np.sort(np.concatenate([fitted, held])), way, scale, horizon_days, told)
+    if learn_again is not None:
+        carried = scorer.may_carry(lesson.categories, lesson.enough)
+        grown = _grow(lesson, np.flatnonzero(learn_again & carried), way, scale, horizon_days, told)
     files = {**grown.files, manifest.CARD: measured}
     chosen = example.choose(grown.model, invented) if invented else None
     return _bind(grown.model.manifest, files | ({manifest.EXAMPLE: chosen} if chosen else {}))
@@ -150,8 +151,8 @@ def _bind(stated: Manifest, files: Mapping[str, bytes]) -> Artifact:
     return Artifact(manifest.sha256(encoded), {manifest.MANIFEST: encoded, **files})
 
 
-def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> tuple[Rows, Rows]:
-    """Rows to fit and rows held out, of those that have enough data to be scored at all."""
+def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> Rows:
+    """Rows to fit, of those that have enough data to be scored at all; refuses where there are too few, or to hold out."""
     if (fit & validate).any():
         raise ValueError("a row cannot be fitted and validated on")
     carried = scorer.may_carry(lesson.categories, lesson.enough)
@@ -162,7 +163,7 @@ def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> tuple[Rows, Rows]:
             f"{least} rows of the rarer outcome with enough data to fit and {len(held)} to validate; "
             f"{calibration.LEAST_ROWS} of both are the least"
         )
-    return fitted, held
+    return fitted
 
 
 def _counter(progress: Progress | None, steps: int) -> Callable[[str], None]:
@@ -181,26 +182,30 @@ def _cross_fit(lesson: Lesson, rows: Rows, way: Way) -> tuple[dict[Categories, F
     """Raw log-odds [row] of every set of categories by models that had not seen the user, and how much these grew."""
     present, of = np.unique(lesson.user_of[rows], return_inverse=True)
     fold_of = np.random.default_rng(way.seed).permutation(len(present))[of] % way.recipe.folds
-    raw = {used: np.full(len(rows), np.nan) for used in lessons.subsets(lesson)}
     boosters = []
     for fold in range(way.recipe.folds):
-        booster = boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold])
-        here = np.flatnonzero(fold_of == fold)
-        for used, said in _raw(booster, lesson, rows[here]).items():
-            raw[used][here] = said
-        boosters.append(booster)
+        boosters.append(boosting.boost(lesson, rows[fold_of != fold], way, rows[fold_of == fold]))
         way.tell("calibration")
-    return raw, boosting.grown_enough(boosters, way)
+    enough = boosting.grown_enough(boosters, way)
+    raw = {used: np.full(len(rows), np.nan) for used in lessons.subsets(lesson)}
+    for fold, booster in enumerate(boosters):
+        here = np.flatnonzero(fold_of == fold)
+        # All with the same number: the best one of each fold would be partly its luck.
+        for used, said in _raw(booster, lesson, rows[here], enough.recipe.trees).items():
+            raw[used][here] = said
+    return raw, enough
 
 
-def _raw(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows) -> dict[Categories, Floats]:
+def _raw(
+    booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, trees: int = 0
+) -> dict[Categories, Floats]:
     """Raw log-odds [row] of every set of categories, NaN where the row lacks enough data of it."""
     raw = {}
     for used, flags in lessons.subsets(lesson).items():
         raw[used] = np.full(len(rows), np.nan)
         having = lessons.having(lesson, rows, flags)
         if having.any():
-            raw[used][having] = boosting.predict(booster, lesson, rows[having], flags)
+            raw[used][having] = boosting.predict(booster, lesson, rows[having], flags, trees)
     return raw
 
 

@@ -62,6 +62,7 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
     log_odds = found.log_odds[answered]
     bad = labelled["defaulted"].to_numpy()[answered]
     probability = evaluation.probability(log_odds)
+    people = np.unique(np.array(matrix.users)[answered], return_inverse=True)[1]
     told: list[tuple[str, Measure, Floats]] = [
         *((name, measure, log_odds) for name, measure in RANKING.items()),
         *((name, measure, probability) for name, measure in HONESTY.items()),
@@ -72,7 +73,10 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
         defaults=int(bad.sum()),
         answered=float(answered.mean()),
         figures={name: measure(risk, bad) for name, measure, risk in told},
-        intervals={name: evaluation.bootstrap(measure, risk, bad, seed=SEED) for name, measure, risk in told},
+        intervals={
+            name: evaluation.bootstrap(measure, risk, bad, seed=SEED, user_of=people)
+            for name, measure, risk in told
+        },
         ece_envelope=evaluation.ece_envelope(probability, seed=SEED),
     )
 

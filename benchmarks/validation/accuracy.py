@@ -158,8 +158,9 @@ def _not_lower(of: Set, differences: Floats, than: str, n: int) -> Gate:
     name = f"{of.name}: AUC less that of {than}"
     if than != "untuned catboost":
         return gates.figure(name, differences[0], (low, high), n)
-    reached = (lambda value: value >= -MOST_LOST) if n >= LARGE else (lambda _: high >= -MOST_LOST)
-    return gates.figure(name, differences[0], (low, high), n, rule=f">= -{MOST_LOST}", passes=reached)
+    reached = differences[0] >= -MOST_LOST if n >= LARGE else high >= -MOST_LOST
+    rule = f">= -{MOST_LOST}" if n >= LARGE else f"the interval reaches -{MOST_LOST}"
+    return gates.figure(name, differences[0], (low, high), n, rule=rule, passes=lambda _: bool(reached))
 
 
 def _honest(of: Set, log_odds: Floats, answered: Flags) -> Iterator[Gate]:

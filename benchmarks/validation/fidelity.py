@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.validation import gates, invented, statements
 from benchmarks.validation.gates import Gate
 from benchmarks.validation.invented import Population
-from scoring import explanation, policy, scorer, trees
+from scoring import evaluation, explanation, policy, scorer, trees
 from scoring.explanation import Reason
 from scoring.scorer import InsufficientEvidence
 
@@ -164,10 +164,19 @@ def _must_fail(ground: Ground, told: list[Told], random: np.random.Generator) ->
     """Each test can fail: what stands on the wrong causes does not pass it."""
     truths, directions, outweighs = _measured(ground, told, random)
     return [
-        gates.share("permuted: the statement is true on the raw events", truths, most=0.9999),
-        gates.share("permuted: resampling moves the points as stated", directions, most=0.9499),
-        gates.share("permuted: they move the points more than random ones", outweighs, most=0.9899),
+        _below("permuted: the statement is true on the raw events", truths, 1.0),
+        _below("permuted: resampling moves the points as stated", directions, 0.95),
+        _below("permuted: they move the points more than random ones", outweighs, 0.99),
     ]
+
+
+def _below(name: str, holds: NDArray[np.bool_], bound: float) -> Gate:
+    hits, n = int(holds.sum()), len(holds)
+    low, high = evaluation.wilson(hits, n)
+    value = hits / n if n else float("nan")
+    return gates.figure(
+        name, value, (low, high), n, rule=f"the interval is below {bound}", passes=lambda _: high < bound
+    )
 
 
 def _measured(

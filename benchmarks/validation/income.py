@@ -15,7 +15,6 @@ from scoring.answers import income_card, income_trials
 
 SET = "rong360_income"
 SEED = 1
-HELD = (0.78, 0.82)
 
 
 def run(_: str) -> Iterator[Gate]:
@@ -47,7 +46,7 @@ def _gates(tried: Mapping[str, object], asked: int) -> Iterator[Gate]:
             must = name in income_card.MUST_BEAT
             yield gates.figure(
                 f"{SET}: {name}, gain over a constant",
-                abs(model - constant) if low > 0 else model - constant,
+                constant - model if name in income_card.LOSSES else model - constant,
                 (low, high),
                 rows,
                 rule="the interval is above 0" if must else "",
@@ -61,7 +60,7 @@ def _gates(tried: Mapping[str, object], asked: int) -> Iterator[Gate]:
         float(held["model"]),
         (low, high),
         rows,
-        rule=f"{HELD[0]} to {HELD[1]}",
-        passes=lambda value: HELD[0] <= value <= HELD[1],
+        rule=f"{income_card.HELD_BY_INTERVAL[0]} to {income_card.HELD_BY_INTERVAL[1]}",
+        passes=lambda value: income_card.HELD_BY_INTERVAL[0] <= value <= income_card.HELD_BY_INTERVAL[1],
     )
     print(f"{rows} of {asked} were answered", flush=True)

@@ -99,12 +99,13 @@ def _not_lower(name: str, tries: list[tuple[Rows, Floats, Floats]], bad: NDArray
     most = MOST_LOST_WHOLE if "beside" in name else MOST_LOST_OF_A_SET
     n, found = min(len(rows) for rows, _, _ in tries), float(differences[0])
     reached = found >= -most if n >= LARGE else high >= -most
+    rule = f">= -{most}" if n >= LARGE else f"the interval reaches -{most}"
     return gates.figure(
         f"AUC less that of one's own model, {name}",
         found,
         (low, high),
         n,
-        rule=f">= -{most}",
+        rule=rule,
         passes=lambda _: reached,
     )
 

@@ -45,7 +45,7 @@ CATALOGUE = features.chosen(everything(), EVERYTHING)
         ("distinct(order.kind)", 2),
         ("distinct(*.name)", 2),
         ("distinct(order.nothing)", np.nan),
-        ("concentration(order.kind)", (4 + 1) / 9),
+        ("concentration(order.kind)", 2 / 6),
         ("concentration(order.hour)", 1),
         ("mean(order.hour)", 8),
         ("max(order.weekday)", 6),
@@ -165,7 +165,7 @@ def test_an_edge_is_something_both_its_ends_did():
         assert contacts(edges, user)["contacts_365d"] == pytest.approx(degree, nan_ok=True)
     of_a = contacts(edges)
     assert (of_a["contacts_30d"], of_a["contact_weight_365d"], of_a["contact_days_since_365d"]) == (1, 6, 10)
-    assert of_a["contact_concentration_365d"] == 0.5
+    assert of_a["contact_concentration_365d"] == 0
 
 
 def test_reach_is_what_the_other_end_had_before_that_moment():

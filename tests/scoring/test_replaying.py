@@ -27,6 +27,7 @@ from scoring.governance import approval
 from scoring.policy import Scale
 from scoring.replaying import Recomputed
 from scoring.scorer import InsufficientEvidence
+from scoring.tables import ModelRow
 
 USERS = 2_500
 CUTOFF = datetime(2026, 6, 1, tzinfo=UTC)
@@ -65,11 +66,10 @@ async def in_use(artifact) -> None:
     training.save(artifact, ground().home / "models")
     async with open_act(world.DEVELOPER, None) as act:
         row = await registry.register(act, artifact.digest)
-        row.state, row.validated_by, row.approved_by = "approved", "staff somebody", "staff another"
+        await ModelRow.filter(state="champion").using_db(act.db).update(state="retired")
+        row.state, row.validated_by, row.approved_by = "champion", "staff somebody", "staff another"
         row.approval = approval.seal(row.digest, row.registered_by, row.validated_by, row.approved_by)
         await row.save(using_db=act.db)
-    async with open_act(world.OFFICER, None) as act:
-        await registry.promote(act, row.id)
 
 
 async def with_data(learnt, count: int) -> list[Person]:

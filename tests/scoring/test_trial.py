@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import polars as pl
 import pytest
 from support.research_sets import write
 
@@ -10,7 +13,7 @@ from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
 from compliance.vocabulary import Category, Purpose, Worker
 from consent import permits
-from scoring import behaviour, development, named, registry, training, trial
+from scoring import behaviour, development, evaluation, named, registry, training, trial
 from scoring.boosting import Recipe
 from scoring.training import CannotTrain
 
@@ -101,3 +104,57 @@ async def test_names_are_names_and_stand_for_the_last(ground):
     for bad in ("", "../x", "A", "a/b", "a" * 65, ".hidden"):
         with pytest.raises(Unacceptable):
             named.find(bad)
+
+
+def outcomes(rows):
+    """(user, days since the first decision, days observed, defaulted) of each application."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    return pl.DataFrame(
+        {
+            "user": [row[0] for row in rows],
+            "decided_at": [start + timedelta(days=row[1]) for row in rows],
+            "observed_until": [start + timedelta(days=row[1] + row[2]) for row in rows],
+            "defaulted": [row[3] for row in rows],
+            "days_past_due_max": [90 if row[3] else 0 for row in rows],
+        }
+    )
+
+
+def test_an_early_default_counts_once_its_vintage_can_be_seen_through():
+    seen = outcomes(
+        [
+            ("a", 0, 800, False),
+            ("b", 1, 150, True),
+            ("c", 2, 300, False),
+            ("d", 700, 60, True),
+            ("e", 3, 400, False),
+        ]
+    )
+    assert development._target(seen) == (development.Scale.PRODUCT, 300)
+    assert development._mature(seen, 365).tolist() == [True, True, False, False, True]
+
+
+def test_people_who_were_fitted_on_are_not_held_out_where_others_are_enough():
+    repeated = outcomes([(f"user-{n % 150}", n, 400, n % 3 == 0) for n in range(300)])
+    new = outcomes([(f"user-{n}", n, 400, n % 3 == 0) for n in range(300)])
+    everybody = np.ones(300, np.bool_)
+    fit, held, how = development.split(repeated, everybody, least=50)
+    assert (how, int(held.sum())) == ("time_70_30", 90)
+    fit, held, how = development.split(new, everybody, least=50)
+    assert (how, int(held.sum()), (fit & held).any()) == ("time_70_30_new_people", 90, False)
+    mixed = pl.concat(
+        [new.head(250), repeated.head(50).with_columns(decided_at=pl.lit(new["decided_at"][-1]))]
+    )
+    fit, held, _ = development.split(mixed, everybody, least=30)
+    users = mixed["user"].to_numpy()
+    assert not set(users[held]) & set(users[fit])
+
+
+def test_intervals_are_of_people_and_not_of_rows():
+    random = np.random.default_rng(1)
+    risk, bad = random.normal(size=300), random.random(300) < 0.3
+    often = np.repeat(np.arange(300), 10)
+    narrow = evaluation.bootstrap(evaluation.auc, risk[often], bad[often], seed=1)
+    wide = evaluation.bootstrap(evaluation.auc, risk[often], bad[often], seed=1, user_of=often)
+    assert wide == evaluation.bootstrap(evaluation.auc, risk, bad, seed=1)
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])

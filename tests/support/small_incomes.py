@@ -17,7 +17,9 @@ RECIPE = IncomeRecipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=5)
 
 def incomes(*, seed: int = 3, signal: float = 0.35) -> np.ndarray:
     """A month's income of each of the small model's people, which goes with what lies behind their behaviour."""
-    latent = np.random.default_rng(1).normal(size=small_models.PEOPLE)  # as `small_models.people` draws it
+    latent = np.random.default_rng(small_models.SEED).normal(
+        size=small_models.PEOPLE
+    )  # as `small_models.people` draws it
     noise = np.random.default_rng(seed).normal(size=small_models.PEOPLE)
     return np.round(np.exp(8.4 + signal * latent + 0.2 * noise), -2)
 

@@ -21,10 +21,10 @@ REASONS = {
     Category.DEVICE_USAGE: ("DU-001", "DU-003"),
     Category.SHOPPING: ("SH-001", "SH-003"),
 }
-PEOPLE = 2_000
+PEOPLE, SEED = 2_000, 7
 
 
-def people(*, seed: int = 3, signal: float = 1.0) -> tuple[Matrix, np.ndarray]:
+def people(*, seed: int = SEED, signal: float = 1.0) -> tuple[Matrix, np.ndarray]:
     """Two features a category and one that is always the same; a fifth of the people lack each category."""
     random = np.random.default_rng(seed)
     latent = random.normal(size=PEOPLE)
