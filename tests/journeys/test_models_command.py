@@ -56,7 +56,7 @@ async def test_a_model_is_trained_and_tried_from_the_command_line(database, tmp_
         assert told["state"] == "candidate"
         (line,) = map(json.loads, (await place.run("models", "list")).stdout.splitlines())
         assert (line["digest"], line["name"], line["product"]) == (told["model"], "mine", "behaviour_score")
-        assert line["registered_by"].startswith("staff:")
+        assert line["registered_by"].startswith("risk_officer:")
         own = await place.run("models", "validate", told["model"], "--as", "li")
         assert (own.returncode, "Traceback" in own.stderr) == (1, False)
 
