@@ -17,7 +17,7 @@ from compliance.refusals import Refusal
 from compliance.vocabulary import PartnerId, Purpose, StaffRole
 from partners import outcome_files, outcomes
 from partners.outcome_files import SetAside, Told
-from scoring import manifest, registry
+from scoring import kinds, manifest, registry
 from scoring.tables import ModelRow
 
 
@@ -38,16 +38,8 @@ async def list_models(found: Standing) -> int:
         async with open_upkeep(OPERATOR) as upkeep:
             rows = await registry.everything(upkeep)
         for row in rows:
-            _tell(_line(row) | {"obstacles": _obstacles(row)})
+            _tell(_line(row) | {"obstacles": registry.obstacles(row)})
     return 0
-
-
-def _obstacles(row: ModelRow) -> list[str]:
-    try:
-        registry.refuse_obstacles(row)
-    except Refusal as refusal:
-        return [refusal.detail]
-    return []
 
 
 async def take_step(found: Standing, step: str, model: str, name: str) -> int:
@@ -69,23 +61,25 @@ def _brought(folder: Path) -> str:
     """
     if not folder.is_dir():
         return folder.name
-    digest, stated = manifest.read(folder)
-    home = registry.folder(digest)
+    found = kinds.read(folder)
+    home = registry.folder(found.digest)
     if not home.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
-            built = Path(scratch) / digest
+            built = Path(scratch) / found.digest
             built.mkdir()
-            for name in (manifest.MANIFEST, *stated.files):
+            for name in (manifest.MANIFEST, *found.stated.files):
                 shutil.copyfile(folder / name, built / name)
-            manifest.read(built)
+            kinds.read(built)
             built.rename(home)
-    return digest
+    return found.digest
 
 
 def _line(row: ModelRow) -> dict[str, object]:
     return {
         "digest": row.digest,
+        "product": row.product,
+        "name": row.card["about"].get("name"),
         "state": row.state,
         "registered_by": row.registered_by,
         "validated_by": row.validated_by,
@@ -112,24 +106,37 @@ def _without_bins(told: object) -> object:
 
 async def load_outcomes(found: Standing, file: Path, partner: str) -> int:
     """Keep each report of a lender's file, and set bad lines aside with line and reason; 1 where there were any."""
-    kept = repeated = 0
-    bad: list[SetAside] = []
+    kept = repeated = bad = 0
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
         async with open_upkeep(OPERATOR) as upkeep:
             lender = await partner_named(upkeep, partner)
-        for line in outcome_files.read(file):
-            if isinstance(line, SetAside):
-                bad.append(line)
-                continue
-            try:
-                news = await _report(line, lender)
-                kept, repeated = kept + news, repeated + (not news)
-            except Refusal as refusal:
-                column = refusal.faults[0].pointer.removeprefix("/") if refusal.faults else ""
-                bad.append(SetAside(line.line, column, refusal.code))
-    aside = _set_aside(found.settings.home / "quarantine" / "outcomes" / f"{file.stem}.ndjson", bad)
-    _tell({"kept": kept, "known_already": repeated, "set_aside": len(bad), "quarantine": str(aside)})
+        aside = _quarantine(found.settings.home / "quarantine" / "outcomes", lender)
+        with aside.open("x", encoding="utf-8", buffering=1) as quarantine:
+            for line in outcome_files.read(file):
+                news = line if isinstance(line, SetAside) else await _reported(line, lender)
+                if isinstance(news, SetAside):
+                    told = {"line": news.line, "column": news.column, "reason": news.reason}
+                    quarantine.write(json.dumps(told) + "\n")
+                    bad += 1
+                else:
+                    kept, repeated = kept + news, repeated + (not news)
+    _tell({"kept": kept, "known_already": repeated, "set_aside": bad, "quarantine": str(aside)})
     return int(bool(bad))
+
+
+def _quarantine(folder: Path, lender: PartnerId) -> Path:
+    """A file of its own for each lender's each load: nobody's bad lines go under in another's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{ids.public('ptn', lender)}-{ids.public('bat', ids.ordered_id())}.ndjson"
+
+
+async def _reported(line: Told, lender: PartnerId) -> bool | SetAside:
+    """Whether it was news; or why it cannot be kept."""
+    try:
+        return await _report(line, lender)
+    except Refusal as refusal:
+        column = refusal.faults[0].pointer.removeprefix("/") if refusal.faults else ""
+        return SetAside(line.line, column, refusal.code)
 
 
 async def _report(line: Told, lender: PartnerId) -> bool:
@@ -140,13 +147,6 @@ async def _report(line: Told, lender: PartnerId) -> bool:
             return False
         await outcomes.report(act, line.outcome, referral=line.referral, score=line.score, lender=lender)
         return True
-
-
-def _set_aside(file: Path, bad: list[SetAside]) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lines = ({"line": each.line, "column": each.column, "reason": each.reason} for each in bad)
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    return file
 
 
 def _tell(told: Mapping[str, object]) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from api.access import RoleMissing
 from compliance.act import Act
 from compliance.refusals import NotFound
-from compliance.vocabulary import Staff, StaffRole
+from compliance.vocabulary import Principal, Staff, StaffRole
 from scoring import registry
+from scoring.answers import incomes  # noqa: F401 - declares that there are models of incomes too
 from scoring.registry import State
 from scoring.tables import ModelRow
 
@@ -50,7 +51,12 @@ async def take(act: Act, step: str, digest: str) -> ModelRow:
     """Take a step in the name of the member of staff who acts."""
     if step not in STEPS:
         raise NotFound
-    roles, take_it = STEPS[step]
-    if not isinstance(act.principal, Staff) or act.principal.role not in roles:
+    refuse_other_roles(act.principal, step)
+    return await STEPS[step][1](act, digest)
+
+
+def refuse_other_roles(who: Principal | None, step: str) -> None:
+    """Refuse whoever may not take the step."""
+    roles, _ = STEPS[step]
+    if not isinstance(who, Staff) or who.role not in roles:
         raise RoleMissing(f"to {step} a model takes the role {' or '.join(sorted(roles))}")
-    return await take_it(act, digest)

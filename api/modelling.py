@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from api import model_steps, staff
 from api.running import Standing
 from compliance import canonical
 from compliance import database as databases
@@ -17,30 +18,34 @@ from compliance.act import open_act, open_upkeep
 from compliance.canonical import Json
 from compliance.database import ground
 from compliance.refusals import Fault, Unacceptable
-from compliance.vocabulary import Category, Purpose, Worker
+from compliance.vocabulary import Category, Purpose, Staff, Worker
 from consent import permits
 from consent.permits import PopulationPermit
-from scoring import behaviour, development, named, registry, training, trial
-from scoring.answers import income_development, incomes
+from scoring import behaviour, development, kinds, named, registry, training, trial
+from scoring.answers import income_development
 from scoring.behaviour import Behaviour
+from scoring.manifest import CARD
 from scoring.training import Artifact
 from scoring.training import Progress as Told
 from scoring.trial import Trial
 
 DEVELOPER = Worker("operator")
 SEED = 20_261_128
-PRODUCTS = {"default": registry.PRODUCT, "income": incomes.PRODUCT}
+MADE = "made"
+"""The state of a model that nobody has registered: files with a name."""
 THREADS = 2
 """Part of a model's identity: CatBoost's training changes with it."""
 
 
-async def train(found: Standing, data: Path, name: str, *, target: str) -> int:
-    """Train on a folder in the canonical shape, register the model as a candidate, and call it by a name.
+async def train(found: Standing, data: Path, name: str, *, target: str, by: str | None) -> int:
+    """Train on a folder in the canonical shape, keep the model's files, and call it by a name.
 
-    `target`: default or income. Prints the card as one line of JSON. The same folder gives the same digest.
+    `target`: default or income. In the name of `by`, who is a risk officer, it becomes a candidate of the register;
+    without, it is a candidate for it. Prints the card as one line of JSON. The same folder gives the same digest.
     """
     named.refuse_unusable(name)
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
+        developer = await _developer(by) if by else None
         read, permit = await _read(data)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("training", total=1.0)
@@ -52,13 +57,28 @@ async def train(found: Standing, data: Path, name: str, *, target: str) -> int:
                 lambda step, share: bar.update(task, description=step, completed=share),
             )
         training.save(artifact, ground().home / "models")
-        async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
-            row = await registry.register(act, artifact.digest, PRODUCTS[target])
         named.give(name, artifact.digest)
-    told: dict[str, Json] = {"name": name, "model": row.digest, "state": row.state}
+        state = await _registered(developer, artifact.digest) if developer else MADE
+    told: dict[str, Json] = {"name": name, "model": artifact.digest, "state": state}
     told["quarantined"] = read.quarantined
-    sys.stdout.write(canonical.canonical({**told, "card": row.card}).decode() + "\n")
+    told["card"] = json.loads(artifact.files[CARD])
+    sys.stdout.write(canonical.canonical(told).decode() + "\n")
+    if developer is None:
+        sys.stderr.write(f"candidate: register it with xinqiao models register {artifact.digest} --as NAME\n")
     return 0
+
+
+async def _developer(name: str) -> Staff:
+    """Who is to register it: refused before the training and not after it."""
+    async with open_upkeep() as upkeep:
+        who = await staff.named(upkeep, name)
+    model_steps.refuse_other_roles(who, "register")
+    return who
+
+
+async def _registered(developer: Staff, digest: str) -> str:
+    async with open_act(developer, Purpose.MODEL_DEVELOPMENT) as act:
+        return (await model_steps.take(act, "register", digest)).state
 
 
 def _developed(target: str, permit: PopulationPermit, read: Behaviour, name: str, progress: Told) -> Artifact:
@@ -76,10 +96,9 @@ async def evaluate(found: Standing, data: Path, name: str, *, as_json: bool) -> 
     """Try a named model on the people of a folder and print what came of it."""
     async with databases.opened(found.database, found.settings.home, found.settings.origin):
         digest = named.find(name)
-        async with open_upkeep(DEVELOPER) as upkeep:
-            row = await registry.find(upkeep, digest)
+        product = kinds.read(registry.folder(digest)).product
         read, permit = await _read(data)
-        if row.product == incomes.PRODUCT:
+        if product == kinds.INCOME:
             told = _of_income(income_development.run(permit, digest, read))
         else:
             told = _of_default(trial.run(permit, registry.scorer(digest), read))

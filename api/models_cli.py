@@ -50,8 +50,9 @@ def _group(
 
 def add_making(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add what developers of models do."""
-    train = models.add_parser("train", help="train on a folder in the canonical shape; makes a candidate")
+    train = models.add_parser("train", help="train on a folder in the canonical shape")
     train.add_argument("--target", choices=["default", "income"], default="default", help="what it estimates")
+    train.add_argument("--as", dest="by", metavar="NAME", help="register it in this risk officer's name")
     train.set_defaults(run=_train)
     evaluate = models.add_parser("evaluate", help="try a model on the people of another folder")
     evaluate.add_argument("--json", action="store_true")
@@ -76,7 +77,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
     return auditing.run(
         from_environment(),
-        lambda found: modelling.train(found, arguments.data, arguments.name, target=arguments.target),
+        lambda found: modelling.train(
+            found, arguments.data, arguments.name, target=arguments.target, by=arguments.by
+        ),
     )
 
 

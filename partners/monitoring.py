@@ -26,7 +26,7 @@ OUTCOMES = """
 select score, (array_agg(report ->> 'decision' order by reported_at desc))[1] as decision,
        min((report ->> 'decided_on')::date) as decided_on, max((report ->> 'observed_until')::date) as observed_until,
        bool_or(coalesce((report ->> 'defaulted')::boolean, (report ->> 'days_past_due_max')::int >= 90)) as defaulted
-from partners_outcome where score is not null group by score order by max(reported_at) desc limit $1
+from partners_outcome where score = any($2::uuid[]) group by score order by max(reported_at) desc limit $1
 """
 HONOURED = """
 select count(*) as approved, count(*) filter (where given >= asked) as kept from (
@@ -88,7 +88,7 @@ async def is_due(upkeep: Upkeep) -> bool:
 async def gather(act: Act) -> Seen:
     """Read what was issued and what was reported of it."""
     read = await readings.gather(act)
-    rows = await act.db.execute_query_dict(OUTCOMES, [MOST_OUTCOMES])
+    rows = await act.db.execute_query_dict(OUTCOMES, [MOST_OUTCOMES, list(read.scores)])
     told = {
         row["score"]: Reported(row["decision"], row["decided_on"], row["observed_until"], row["defaulted"])
         for row in rows
@@ -140,11 +140,12 @@ def report(seen: Seen) -> dict[str, Json]:
 
 
 def _stability(read: Readings) -> Mapping[str, Json]:
-    now = drift.points_profile(read.points[read.recent])
+    """PSI of the points against the held-out rows, among those in which the same categories count."""
+    now = drift.points_profile(read.points[read.recent & read.alike])
     kept = read.card.get("points")
     if kept is None:
         return {"state": Drift.INSUFFICIENT, "psi": "unknown", "then": None, "now": drift.encode(now)}
-    then = drift.decode(kept["fit"])
+    then = drift.added(drift.decode(kept["earlier"]), drift.decode(kept["later"]))
     state, index = drift.read(then, now)
     return {"state": state, "psi": f"{index:.4f}", "then": drift.encode(then), "now": drift.encode(now)}
 

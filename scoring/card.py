@@ -116,7 +116,7 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         "insufficient_evidence": tried["defaults"] < LEAST_DEFAULTS,
         "ranks_like_chance": not _number(tried["auc"]["low"]) > CHANCE,
         "calibration_red": not _is_calibrated(tried),
-        "stability_red": not _number(card.get("points", {}).get("psi", UNKNOWN)) <= drift.RED,
+        "stability_red": not _is_stable(card.get("points", {})),
         "adverse_impact_red": fairness.is_red(card.get("fairness", {})),
         "one_feature_carries_too_much": float(card["largest_feature"]["share"]) > MOST_SHARE_OF_ONE_FEATURE,
         "feature_forbidden": any(
@@ -124,6 +124,12 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         ),
     }
     return tuple(code for code, stands in found.items() if stands)
+
+
+def _is_stable(points: Mapping[str, Any]) -> bool:
+    """Whether later people got points as earlier ones did; with too few of them chance alone would say no."""
+    few = points.get("state") == drift.Drift.INSUFFICIENT
+    return few or _number(points.get("psi", UNKNOWN)) <= drift.RED
 
 
 def _is_calibrated(tried: Mapping[str, Any]) -> bool:

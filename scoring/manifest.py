@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,10 @@ from scoring.policy import Minimum, Scale
 
 MANIFEST, TREES, CATBOOST, CARD = "manifest.json", "model.json", "model.cbm", "card.json"
 EXAMPLE = "example.json"
-DECILES = "deciles.json"
 """An invented person; a model that reads nothing of invented people has none."""
+DECILES = "deciles.json"
+FILES = frozenset({TREES, CATBOOST, CARD, EXAMPLE, DECILES})
+"""What a model of the score may consist of, beside its manifest."""
 
 
 class ModelAltered(Refusal):
@@ -110,8 +112,15 @@ def decode(written: bytes) -> Manifest:
         scale=Scale(told["scale"]),
         horizon_days=told["horizon_days"],
         about=told["about"],
-        files=told["files"],
+        files=known_files(told["files"], FILES),
     )
+
+
+def known_files(told: Mapping[str, str], known: Set[str]) -> Mapping[str, str]:
+    """The hashes by name, none but of names that are known: a model from elsewhere may not name files of ours."""
+    if not set(told) <= known:
+        raise ModelAltered("the manifest names a file that is none of a model's")
+    return told
 
 
 def read(folder: Path) -> tuple[str, Manifest]:

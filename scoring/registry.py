@@ -1,14 +1,11 @@
 """The register of models: which is candidate, validated, approved, in use, retired, and by whom."""
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
 from uuid import UUID
 
 from compliance import facts, ids
@@ -17,17 +14,17 @@ from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
-from scoring import card as model_card
-from scoring import deciles, example, manifest
+from scoring import deciles, example, kinds, manifest
 from scoring.deciles import Deciles
 from scoring.example import Example
 from scoring.governance import approval, places
-from scoring.manifest import CARD, DECILES, EXAMPLE, Filed, Input, ModelAltered
+from scoring.kinds import Stored
+from scoring.manifest import DECILES, EXAMPLE, ModelAltered
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
 
-PRODUCT = "behaviour_score"
+PRODUCT = kinds.SCORE
 LOADED_MAX = 4
 LISTED_MAX = 200
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -38,31 +35,6 @@ where product = $1 and state = $2
 REGISTER = """
 select 1 from scoring_model where product = (select product from scoring_model where id = $1) order by id for update
 """
-
-
-class Stated(Filed, Protocol):
-    """A manifest of any kind of model."""
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """What it reads."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How the models of one product are read from their folder, and what stands against their promotion: codes."""
-
-    read: Callable[[Path], tuple[str, Stated]]
-    obstacles: Callable[[Mapping[str, Any], Sequence[Input]], tuple[str, ...]]
-
-
-_kinds: dict[str, Kind] = {PRODUCT: Kind(manifest.read, model_card.obstacles)}
-
-
-def declare(product: str, kind: Kind) -> None:
-    """Declare another kind of model."""
-    _kinds[product] = kind
 
 
 class State(StrEnum):
@@ -134,17 +106,19 @@ def spread(digest_of_model: str) -> Deciles:
     return deciles.read(manifest.file(folder(digest_of_model), model.manifest, DECILES))
 
 
-async def register(act: Act, digest_of_model: str, product: str = PRODUCT) -> ModelRow:
-    """Enter a trained model, whose files already lie in its folder, as a candidate; `ModelAltered` if a byte is wrong."""
-    _refuse_other_than_digest(digest_of_model)
-    card, _ = _verified(digest_of_model, product)
+async def register(act: Act, digest_of_model: str) -> ModelRow:
+    """Enter a trained model, whose files already lie in its folder, as a candidate of the product that it is for.
+
+    `ModelAltered` if a byte is wrong, or the card is none.
+    """
+    stored = _stored(digest_of_model)
     known = await ModelRow.filter(digest=digest_of_model).using_db(act.db).first()
     row = known or await ModelRow.create(
         id=ids.ordered_id(),
         digest=digest_of_model,
-        product=product,
+        product=stored.product,
         state=State.CANDIDATE,
-        card=card,
+        card=stored.card,
         registered_at=act.now,
         registered_by=describe(act.principal),
         using_db=act.db,
@@ -186,7 +160,7 @@ async def promote(act: Act, model: UUID) -> ModelRow:
 async def roll_back(act: Act, model: UUID) -> ModelRow:
     """Put a model in use again that was approved and retired; what is in use now retires in the same act."""
     row = await _locked(act, model, State.RETIRED)
-    _verified(row.digest, row.product)
+    refuse_obstacles(row)
     return await _put_in_use(act, row, "model_rolled_back")
 
 
@@ -208,8 +182,13 @@ async def shadow(act: Act, model: UUID) -> ModelRow:
 
 
 async def retire(act: Act, model: UUID) -> ModelRow:
-    """Take a model out of use, or out of the running; without a model in use nobody is scored."""
+    """Take a model out of use, or out of the running; without a model in use nobody is scored.
+
+    What is in use its developer neither puts there nor takes away.
+    """
     row = await _locked(act, model, *(state for state in State if state is not State.RETIRED))
+    if row.state == State.CHAMPION:
+        _refuse_same(act, row.registered_by)
     row.state = State.RETIRED
     await row.save(using_db=act.db, update_fields=["state"])
     _record(act, "model_retired", row)
@@ -218,11 +197,23 @@ async def retire(act: Act, model: UUID) -> ModelRow:
 
 def refuse_obstacles(row: ModelRow) -> None:
     """Refuse a model whose files, card or inputs stand against it; the card that counts is the file's."""
-    card, inputs = _verified(row.digest, row.product)
-    if card != row.card:
-        raise ModelAltered(f"the card in the register is not the one of {row.digest}")
-    if found := _kinds[row.product].obstacles(card, inputs):
+    if found := _found(row):
         raise NotPromotable(f"the model card shows: {', '.join(found)}")
+
+
+def obstacles(row: ModelRow) -> tuple[str, ...]:
+    """What stands against a model: codes, none when nothing does."""
+    try:
+        return _found(row)
+    except ModelAltered as altered:
+        return (altered.code,)
+
+
+def _found(row: ModelRow) -> tuple[str, ...]:
+    stored = _stored(row.digest)
+    if (stored.card, stored.product) != (row.card, row.product):
+        raise ModelAltered(f"the card in the register is not the one of {row.digest}")
+    return kinds.obstacles(stored)
 
 
 async def _put_in_use(act: Act, row: ModelRow, fact: str) -> ModelRow:
@@ -269,12 +260,10 @@ def _refuse_other_than_digest(said: str) -> None:
         raise NotFound("a model is named by its digest: 64 hexadecimal digits")
 
 
-def _verified(digest_of_model: str, product: str) -> tuple[dict[str, Any], tuple[Input, ...]]:
-    """The card and the inputs of a stored model, after every file was held against its digest."""
-    path = folder(digest_of_model)
-    _, stated = _kinds[product].read(path)
-    card: dict[str, Any] = json.loads(manifest.file(path, stated, CARD))
-    return card, stated.inputs
+def _stored(digest_of_model: str) -> Stored:
+    """A stored model, after every file was held against its digest."""
+    _refuse_other_than_digest(digest_of_model)
+    return kinds.read(folder(digest_of_model))
 
 
 def _record(act: Act, fact: str, row: ModelRow) -> None:

@@ -11,13 +11,12 @@ from litestar.response import Redirect
 from api import model_steps
 from api.access import AnyRequest, principal_of, request_act, request_view, staff
 from api.web import forms, page
-from compliance.refusals import Refusal
 from compliance.vocabulary import Staff, StaffRole
 from partners import monitoring
-from scoring import registry
+from scoring import kinds, registry
+from scoring.answers import income_card
 from scoring.governance import drift, fairness
 from scoring.policy import HIGHEST_POINTS, LOWEST_POINTS
-from scoring.tables import ModelRow
 
 READING = (StaffRole.COMPLIANCE_OFFICER, StaffRole.AUDITOR, StaffRole.RISK_OFFICER)
 DECIDING = (StaffRole.COMPLIANCE_OFFICER, StaffRole.RISK_OFFICER)
@@ -42,27 +41,19 @@ async def model(request: AnyRequest, digest: FromPath[str]) -> Response[str]:
     points = row.card.get("points", {})
     return page.show(
         request,
-        "model.html",
+        "model_income.html" if row.product == kinds.INCOME else "model.html",
         row=row,
         card=row.card,
         slices=[(name, told) for name, told in row.card["slices"].items()],
-        against=_against(row),
+        against=registry.obstacles(row),
         steps=steps,
+        measures=income_card.MEASURES,
         tenths=row.card.get("calibration", []),
-        points=_shares(points.get("fit"), points.get("validate")),
+        points=_shares(points.get("earlier"), points.get("later")),
         groups=row.card.get("fairness", {}),
         four_fifths=fairness.FOUR_FIFTHS,
         least_rows=fairness.LEAST_ROWS,
     )
-
-
-def _against(row: ModelRow) -> str | None:
-    """What stands against a model, in the words of the register."""
-    try:
-        registry.refuse_obstacles(row)
-    except Refusal as refusal:
-        return refusal.detail
-    return None
 
 
 @post(

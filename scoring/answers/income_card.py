@@ -103,6 +103,8 @@ HITS: Mapping[str, Gain] = {
     "within_one_band": _within_bands(1),
 }
 """More is better."""
+MEASURES = ("log_absolute_error", *HITS)
+"""What a page shows; the pinball losses are there to choose between models."""
 MUST_BEAT = ("log_absolute_error", "pinball_10", "pinball_50", "pinball_90")
 
 

@@ -9,13 +9,15 @@ from typing import Any, Final
 from compliance import canonical
 from compliance.vocabulary import Categories, Category
 from scoring import manifest
-from scoring.manifest import Input
+from scoring.manifest import CARD, Input
 from scoring.policy import Minimum
 
 TARGET: Final = "income"
 LOWER, MEDIAN, UPPER = "lower.json", "median.json", "upper.json"
 QUANTILES: Mapping[str, float] = {LOWER: 0.1, MEDIAN: 0.5, UPPER: 0.9}
 """Which quantile of the logarithm of the income the trees of each file estimate."""
+FILES = frozenset({*QUANTILES, CARD})
+"""What an income model may consist of, beside its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def decode(written: bytes) -> IncomeManifest:
         edges=tuple(told["edges"]),
         currency=told["currency"],
         about=told["about"],
-        files=told["files"],
+        files=manifest.known_files(told["files"], FILES),
     )
 
 

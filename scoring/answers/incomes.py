@@ -11,23 +11,25 @@ from compliance import ids
 from compliance.act import Act
 from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
-from scoring import population, registry, release
+from scoring import kinds, population, registry, release
 from scoring.answers import given, income_card, income_manifest
 from scoring.answers.given import Answer, Worked
 from scoring.answers.income import IncomeEstimate, IncomeModel
+from scoring.governance.shapes import IncomeCard
+from scoring.kinds import Kind
 from scoring.population import Held
-from scoring.registry import Kind, NoModel
+from scoring.registry import NoModel
 from scoring.release import Released
 from scoring.scorer import Evidence, Scorer, unpack
 from scoring.tables import AnswerRow, ModelRow
 
 KIND: Final = "income"
 PURPOSE = Purpose.INCOME_ESTIMATE
-PRODUCT = "income"
+PRODUCT = kinds.INCOME
 MINOR = 100
 """Minor units of a unit: incomes are estimated in currencies that have two decimal places."""
 ACCURACIES = (*income_card.HITS, "interval_held")
-registry.declare(PRODUCT, Kind(income_manifest.read, income_card.obstacles))
+kinds.declare(PRODUCT, Kind(income_manifest.TARGET, income_manifest.read, IncomeCard, income_card.obstacles))
 
 
 @lru_cache(maxsize=registry.LOADED_MAX)

@@ -51,10 +51,14 @@ class Profile:
 
 
 def profile(values: NDArray[np.floating[Any]]) -> Profile:
-    """Tenths of what is known; a value that many share takes one bin, so there may be fewer."""
+    """Tenths of what is known; a value that a tenth or more share has a bin of its own, so that what is rare is seen."""
     known = values[~np.isnan(values)].astype(np.float64)
-    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS)) if known.size else np.array([])
-    return profiled(values, tuple(float(edge) for edge in edges))
+    if not known.size:
+        return profiled(values, ())
+    tenths = np.quantile(known, np.arange(1, BINS) / BINS, method="inverted_cdf")
+    edges, times = np.unique(tenths, return_counts=True)
+    closed = np.nextafter(edges[times > 1], np.inf)
+    return profiled(values, tuple(float(edge) for edge in np.union1d(edges, closed)))
 
 
 def profiled(values: NDArray[np.floating[Any]], edges: Sequence[float]) -> Profile:

@@ -1,4 +1,4 @@
-"""What was issued, read for counting: no name, no text and no id of a person leaves, and what was shared only while it still is."""
+"""What was issued, read for counting while its consent is alive: no name, no text and no id of a person leaves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,12 @@ AT_ONCE = 2_000
 RECENT = timedelta(days=90)
 """Drift is measured on what was issued in this time."""
 SCORES = """
-select s.id, s.points, s.probability::float8 as probability, s.band, s.issued_at, h.log_odds::float8 as challenger,
-       f.attributes ->> 'region' as region,
+select s.id, s.points, s.probability::float8 as probability, s.band, s.issued_at, s.used,
+       h.log_odds::float8 as challenger,
+       case when 'declared' = any(s.used) then f.attributes ->> 'region' end as region,
        extract(year from age(s.issued_at, p.born_on::timestamptz))::int as age
 from scoring_score s
+  join consent_grant g on g.id = s.grant_id and g.state = 'active' and g.expires_at > $5
   left join consent_person p on p.id = s.user_id
   left join scoring_feature f on f.user_id = s.user_id
   left join scoring_model c on c.product = $2 and c.state = $3
@@ -36,7 +38,7 @@ where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $4
 """
 VECTORS = """
 select s.id, s.issued_at, s.vector from scoring_score s
-  join consent_grant g on g.id = s.grant_id and g.state = 'active'
+  join consent_grant g on g.id = s.grant_id and g.state = 'active' and g.expires_at > $6
 where s.model = $1 and s.set_aside_at is null and s.issued_at >= $2 and (s.issued_at, s.id) > ($3, $4)
 order by s.issued_at, s.id limit $5
 """
@@ -44,7 +46,10 @@ order by s.issued_at, s.id limit $5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """Scores of the model in use, a row each; `recent` rows were issued in the last 90 days."""
+    """Scores of the model in use whose consent is alive, a row each.
+
+    `recent` rows were issued in the last 90 days; in `alike` rows the categories count that the card's points are of.
+    """
 
     model: InUse
     challenger: InUse | None
@@ -56,6 +61,7 @@ class Readings:
     log_odds: Floats
     bands: Labels
     recent: NDArray[np.bool_]
+    alike: NDArray[np.bool_]
     challenger_log_odds: Floats
     groups: Mapping[str, Labels]
     inputs: Mapping[str, Profile]
@@ -66,9 +72,9 @@ async def gather(act: Act) -> Readings:
     model = await registry.champion(act)
     row, stated = await registry.find(act, model.digest), registry.scorer(model.digest).manifest
     rows = await act.db.execute_query_dict(
-        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES]
+        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES, act.now]
     )
-    since = act.now - RECENT
+    since, used = act.now - RECENT, set(row.card.get("points", {}).get("used", ()))
     then = {name: drift.decode(told) for name, told in row.card.get("inputs", {}).items()}
     act.record("model_watched", {"model": model.digest, "scores": len(rows)})
     return Readings(
@@ -82,6 +88,7 @@ async def gather(act: Act) -> Readings:
         log_odds=evaluation.log_odds(np.array([r["probability"] for r in rows], np.float64)),
         bands=np.array([r["band"] for r in rows], np.str_),
         recent=np.array([r["issued_at"] >= since for r in rows], np.bool_),
+        alike=np.array([set(r["used"]) == used for r in rows], np.bool_),
         challenger_log_odds=np.array([r["challenger"] for r in rows], np.float64),
         groups={
             "age": fairness.age_bands([r["age"] for r in rows]),
@@ -99,7 +106,7 @@ async def _inputs(
     now: dict[str, Profile] = {}
     after: tuple[datetime, UUID] = (since, UUID(int=0))
     for _ in range(MOST_SCORES // AT_ONCE):
-        rows = await act.db.execute_query_dict(VECTORS, [model.id, since, *after, AT_ONCE])
+        rows = await act.db.execute_query_dict(VECTORS, [model.id, since, *after, AT_ONCE, act.now])
         if not rows:
             break
         values = np.stack([unpack(row["vector"]) for row in rows])

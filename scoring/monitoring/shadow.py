@@ -14,14 +14,17 @@ from scoring.scorer import NO_ANSWER, Evaluations, Scorer, unpack
 AT_ONCE = 500
 WAITING = """
 from scoring_score s join scoring_model used on used.id = s.model
-  join consent_grant g on g.id = s.grant_id and g.state = 'active'
+  join consent_grant g on g.id = s.grant_id and g.state = 'active' and g.expires_at > $4
   join scoring_model c on c.product = $1 and c.state = $2 and s.issued_at >= c.shadowed_at
 where used.product = $1 and used.state = $3 and s.set_aside_at is null
   and not exists (select 1 from scoring_shadow h where h.score = s.id and h.model = c.id)
+  and not exists (select 1 from consent_dispute d where d.user_id = s.user_id and d.state = 'open'
+                  and (d.category = any(s.used) or d.score = s.id))
 """
+"""Neither what a person may share no longer, nor what they say is wrong."""
 ANY = "select 1 {waiting} limit 1"
 SOME = """
-select s.id, s.user_id, s.vector, s.events, s.active_days {waiting} order by s.issued_at limit $4
+select s.id, s.user_id, s.vector, s.events, s.active_days {waiting} order by s.issued_at limit $5
 """
 SOUGHT = (registry.PRODUCT, State.CHALLENGER, State.CHAMPION)
 INSERT = """
@@ -31,9 +34,9 @@ on conflict do nothing
 
 
 async def any_waiting(upkeep: Upkeep) -> bool:
-    """Whether a score of the champion's waits for the challenger; only while its consent is alive."""
+    """Whether a score of the champion's waits for the challenger; only while its consent is alive and nothing is disputed."""
     select = ANY.format(waiting=WAITING)
-    return bool(await upkeep.db.execute_query_dict(select, list(SOUGHT)))
+    return bool(await upkeep.db.execute_query_dict(select, [*SOUGHT, upkeep.now]))
 
 
 async def follow(act: Act, most: int = AT_ONCE) -> int:
@@ -46,7 +49,7 @@ async def follow(act: Act, most: int = AT_ONCE) -> int:
         return 0
     champion = await registry.champion(act)
     select = SOME.format(waiting=WAITING)
-    rows = await act.db.execute_query_dict(select, [*SOUGHT, most])
+    rows = await act.db.execute_query_dict(select, [*SOUGHT, act.now, most])
     scorer = registry.scorer(challenger.digest)
     found = places.find(registry.scorer(champion.digest).manifest, scorer.manifest)
     if not rows or found is None:

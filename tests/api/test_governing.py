@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tomllib
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import altered_models, monitored, small_models, web_site, world
+from support import altered_models, monitored, small_incomes, small_models, web_site, world
 from support.web_site import Site
 
-from api import governing
+from api import governing, web
 from api.access import RoleMissing
 from api.cli import _parser
 from api.running import Standing
@@ -23,7 +25,8 @@ from compliance.vocabulary import OFFERED, StaffRole
 from partners import outcome_files
 from partners.outcome_files import SetAside, Told
 from partners.outcomes import Decision
-from scoring import training
+from scoring import card, kinds, manifest, registry, training
+from scoring.answers import income_card, income_manifest
 from scoring.manifest import ModelAltered
 from scoring.registry import NotPromotable
 from scoring.release import SamePerson
@@ -83,6 +86,88 @@ async def test_a_model_made_elsewhere_comes_in_is_approved_and_put_in_use(found,
     told()
     await governing.list_models(found)
     assert {line["digest"]: line["state"] for line in told()} == {DIGEST: "champion", newer.digest: "retired"}
+
+
+BOTH = pytest.mark.parametrize(
+    ("artifact", "product"), [(small_models.trained, kinds.SCORE), (small_incomes.trained, kinds.INCOME)]
+)
+
+
+@BOTH
+async def test_a_model_of_either_kind_goes_its_whole_way(found, told, tmp_path, artifact, product):
+    digest = artifact().digest
+    await step(found, "dev", "register", str(training.save(artifact(), tmp_path)))
+    steps = (
+        ("val", "validate"),
+        ("off", "approve"),
+        ("off", "promote"),
+        ("val", "retire"),
+        ("off", "rollback"),
+    )
+    for name, what in steps:
+        await step(found, name, what, digest)
+    assert {(line["digest"], line["product"], line["name"]) for line in told()} == {(digest, product, None)}
+    await governing.list_models(found)
+    (line,) = told()
+    assert (line["digest"], line["product"], line["state"], line["obstacles"]) == (
+        digest,
+        product,
+        "champion",
+        [],
+    )
+
+
+async def test_what_stands_against_a_model_is_listed_by_its_code(found, told, tmp_path):
+    few = altered_models.with_card(
+        small_models.trained(), lambda card: card["slices"]["all"].update(defaults=3)
+    )
+    named = altered_models.with_card(few, lambda card: card["about"].update(name="mine"))
+    await step(found, "dev", "register", str(training.save(named, tmp_path)))
+    told()
+    await governing.list_models(found)
+    (line,) = told()
+    assert (line["name"], line["obstacles"]) == ("mine", ["insufficient_evidence"])
+    (found.settings.home / "models" / named.digest / "model.json").write_bytes(b"{}")
+    await governing.list_models(found)
+    assert told()[0]["obstacles"] == ["model_altered"]
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["../../stolen.json", "/etc/hostname", "notes.txt", "..", "manifest.json"])
+async def test_a_model_names_no_file_that_is_not_one_of_a_models(found, tmp_path, artifact, product, name):
+    stolen = altered_models.as_told(artifact(), **{name: manifest.sha256(b"stolen")})
+    folder = training.save(stolen, tmp_path / "deep" / "down")
+    (tmp_path / "deep" / "stolen.json").write_bytes(b"stolen")
+    with pytest.raises(ModelAltered, match=r"none of a model.s"):
+        await step(found, "dev", "register", str(folder))
+    models = found.settings.home / "models"
+    assert not models.exists() or not [*models.iterdir()]
+    for read in (manifest.decode, income_manifest.decode):
+        with pytest.raises((ModelAltered, KeyError)):
+            read(stolen.files["manifest.json"])
+
+
+@BOTH
+@pytest.mark.parametrize("part", ["about", "slices", "rows"])
+async def test_a_card_that_cannot_be_read_does_not_come_in(found, tmp_path, artifact, product, part):
+    for change in (
+        lambda card: card.pop(part),
+        lambda card: card.update({part: {}}) if part != "about" else card.update(about=[]),
+    ):
+        folder = training.save(altered_models.as_told(artifact(), card=change), tmp_path)
+        with pytest.raises(ModelAltered, match="is not a model"):
+            await step(found, "dev", "register", str(folder))
+
+
+@pytest.mark.parametrize(
+    "written", [b"", b"[]", b"{}", b'{"target": "income"}', b'{"target": 1}', b"[" * 9_999]
+)
+async def test_a_manifest_that_is_none_does_not_come_in(found, tmp_path, written):
+    folder = tmp_path / manifest.sha256(written)
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(written)
+    with pytest.raises(ModelAltered):
+        await step(found, "dev", "register", str(folder))
 
 
 async def test_who_is_not_known_or_has_another_role_takes_no_step(found, tmp_path):
@@ -155,6 +240,90 @@ async def test_a_model_is_validated_and_approved_on_its_page(site: Site, owner):
     assert (await officer.look("/compliance/models/%00")).status_code == 404
 
 
+@BOTH
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_the_page_of_either_kind_at_every_step(site: Site, owner, artifact, product, language):
+    digest = artifact().digest
+    training.save(artifact(), site.settings.home / "models")
+    async with governing.open_act(world.DEVELOPER, None) as act:
+        await governing.registry.register(act, digest)
+    officer = await site.staff(StaffRole.COMPLIANCE_OFFICER)
+    words = {
+        (kinds.SCORE, "en"): "How well it ranks",
+        (kinds.SCORE, "zh-CN"): "排序能力",
+        (kinds.INCOME, "en"): "Inside the 80 % interval",
+        (kinds.INCOME, "zh-CN"): "落在80% 区间内",
+    }[product, language]
+    for state in registry.State:
+        await owner.execute("update scoring_model set state = $1", state)
+        assert (await officer.look(f"/compliance/models/{digest}", language)).status_code == 200
+        assert words in officer.text
+        assert (await officer.look("/compliance/models", language)).status_code == 200
+        assert {
+            "en": {kinds.SCORE: "Score", kinds.INCOME: "Income"},
+            "zh-CN": {kinds.SCORE: "评分", kinds.INCOME: "收入"},
+        }[language][product] in officer.text
+
+
+ON_FIRST = {"en": "which a first model never saw", "zh-CN": "第一个模型没有见过"}
+ON_ITSELF = {"en": "rows that this model never saw", "zh-CN": "用该模型没有见过的样本计算"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_a_page_says_on_which_rows_the_figures_were_measured(site: Site, language):
+    served = altered_models.with_card(
+        small_models.trained(), lambda card: card["about"].update(measured_on="first_70_30")
+    )
+    other = altered_models.with_card(
+        small_models.trained(), lambda card: card["about"].update(measured_on="x")
+    )
+    pages = {}
+    auditor = await site.staff(StaffRole.AUDITOR)
+    for made in (served, small_models.trained(), other):
+        training.save(made, site.settings.home / "models")
+        async with governing.open_act(world.DEVELOPER, None) as act:
+            await governing.registry.register(act, made.digest)
+        await auditor.look(f"/compliance/models/{made.digest}", language)
+        pages[made.digest] = (ON_FIRST[language] in auditor.text, ON_ITSELF[language] in auditor.text)
+    assert [*pages.values()] == [(True, False), (False, True), (False, False)]
+
+
+def codes() -> set[str]:
+    """Every code that either kind of card can show, and that of files that are not the digest's."""
+    unknown = {"value": "unknown", "low": "unknown", "high": "unknown"}
+    figures = ("auc", "observed_over_expected", "calibration_slope", "calibration_intercept", "ece")
+    tried = {"defaults": 0, "rows": 0, "base_rate": "unknown"} | dict.fromkeys(figures, unknown)
+    red = [{"evidence": "enough", "high": "0.1"}]
+    score = {"slices": {"all": tried}, "largest_feature": {"share": "1.0"}, "fairness": {"sex": red}}
+    named = replace(small_models.loaded().manifest.inputs[0], name="sex")
+    losses = {each: {"gain_low": "unknown"} for each in income_card.MUST_BEAT}
+    income = {"rows": 999, "interval_held": {"low": "0.1", "high": "0.2"}} | losses
+    shown = {*card.obstacles(score, [named]), *income_card.obstacles({"slices": {"all": income}}, [named])}
+    few = income_card.obstacles({"slices": {"all": {"rows": 1}}}, [named])
+    return {*shown, *few, ModelAltered.code}
+
+
+async def test_what_stands_against_a_model_has_its_words_in_both_languages(site: Site):
+    assert len(codes()) == 10
+    texts = {language: known_texts(language)["obstacle"] for language in ("en", "zh-CN")}
+    assert {language: set(words) for language, words in texts.items()} == dict.fromkeys(texts, codes())
+    few = altered_models.with_card(
+        small_models.trained(), lambda card: card["slices"]["all"].update(defaults=3)
+    )
+    training.save(few, site.settings.home / "models")
+    async with governing.open_act(world.DEVELOPER, None) as act:
+        await governing.registry.register(act, few.digest)
+    auditor = await site.staff(StaffRole.AUDITOR)
+    for language, words in texts.items():
+        await auditor.look(f"/compliance/models/{few.digest}", language)
+        assert words["insufficient_evidence"] in auditor.text
+        assert "the model card shows" not in auditor.text
+
+
+def known_texts(language: str) -> dict[str, Any]:
+    return tomllib.loads((Path(web.__file__).parent / "locale" / f"{language}.toml").read_text("utf-8"))
+
+
 async def test_other_roles_see_neither_models_nor_figures(site: Site):
     manager = await site.staff(StaffRole.PARTNER_MANAGER)
     for path in ("/compliance/models", f"/compliance/models/{DIGEST}", "/compliance/monitoring"):
@@ -225,6 +394,20 @@ async def test_a_file_is_loaded_once_and_bad_lines_are_set_aside(found, told, tm
     assert [tuple(row) for row in facts] == [(bank.partner, person.user)]
     with pytest.raises(Unacceptable):
         await governing.load_outcomes(found, file, "gamma")
+
+
+async def test_bad_lines_are_kept_as_they_come_and_apart(found, told, tmp_path):
+    async with governing.databases.opened(found.database, found.settings.home, found.settings.origin):
+        banks = [await world.a_bank(code) for code in ("alpha", "beta")]
+    file = tmp_path / "november.csv"
+    file.write_text(HEADER + "scr_1,declined,2026-01-05,,,,\n" + 'scr_1,"declined')
+    for code in ("alpha", "beta", "beta"):
+        with pytest.raises(Unacceptable):
+            await governing.load_outcomes(found, file, code)
+    aside = sorted((found.settings.home / "quarantine" / "outcomes").iterdir())
+    assert [json.loads(each.read_text())["line"] for each in aside] == [2, 2, 2]
+    of = [ids.public("ptn", bank.partner) for bank in banks]
+    assert sorted(each.name.partition("-")[0] for each in aside) == sorted([of[0], of[1], of[1]])
 
 
 SCORE = ids.public("scr", ids.ordered_id())

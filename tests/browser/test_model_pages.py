@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from support import altered_models, browsing, monitored, small_models, web_site, world
+from support import altered_models, browsing, monitored, small_incomes, small_models, web_site, world
 from support.browsing import DESK, PHONE, served, window
 from support.web_site import Site
 from support.world import DEVELOPER, OFFICER, VALIDATOR
@@ -64,6 +64,7 @@ async def test_models_and_their_figures(
     size: dict[str, int],
 ) -> None:
     await world.put_model_in_use()
+    await world.put_income_model_in_use()
     await world.open_channel()
     bank = await world.a_bank()
     await monitored.a_year(owner, bank, rows=300, days_ago=1)
@@ -85,6 +86,8 @@ async def test_models_and_their_figures(
         assert await page.locator("main svg[role=img]").count() == 4
         await page.locator("summary").first.click()
         await seen.look("card")
+        await page.goto(f"{seen.issuer}/compliance/models/{small_incomes.trained().digest}")
+        await seen.look("income_card")
         await page.goto(f"{seen.issuer}/compliance/monitoring")
         await seen.look("monitoring")
         assert await page.locator("main svg[role=img]").count() == 3

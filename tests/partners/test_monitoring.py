@@ -11,7 +11,7 @@ from support.world import OFFICER
 
 from api import worker
 from compliance.act import open_act, open_upkeep, open_view
-from compliance.vocabulary import Worker
+from compliance.vocabulary import Category, Worker
 from partners import monitoring, outcomes
 from partners.monitoring import Report, Reported
 from partners.outcomes import Decision, Outcome
@@ -81,7 +81,7 @@ async def test_a_promise_that_was_not_kept_raises_an_alert_once(bank, owner):
 
 
 async def test_another_population_is_noticed(bank, owner):
-    await monitored.a_year(owner, bank, rows=400, drifted=2.0)
+    await monitored.a_year(owner, bank, rows=1_000, drifted=2.0)
     made = await worker.watch_now()
     assert "points_drifted" in made.alerts
     assert f"input_drifted:{small_models.loaded().manifest.inputs[0].name}" in made.alerts
@@ -92,15 +92,39 @@ async def test_another_population_is_noticed(bank, owner):
     assert later["inputs"] == []
 
 
-async def test_what_was_withdrawn_or_set_aside_counts_no_more(bank, owner):
+async def test_people_who_share_less_are_no_other_population(bank, owner):
+    await monitored.a_year(owner, bank, rows=1_000)
+    await monitored.a_year(owner, bank, rows=2_000, shared=frozenset({Category.SHOPPING}))
+    made = await worker.watch_now()
+    told: Any = made.figures
+    assert told["recent"] == 3_000
+    assert told["stability"]["state"] == "stable"
+    assert "points_drifted" not in made.alerts
+    then, now = (sum(told["stability"][part]["counts"]) for part in ("then", "now"))
+    assert 200 <= then < 700
+    assert 200 <= now < 700
+
+
+ENDED = "state = 'ended', ended_by = 'person', ended_code = 'withdrawn', ended_at = now()"
+
+
+@pytest.mark.parametrize("written", [ENDED, "state = 'paused'", "expires_at = now() - interval '1 second'"])
+async def test_of_an_ended_consent_nothing_is_read(bank, owner, written):
     scores = await monitored.a_year(owner, bank, rows=300)
-    await owner.execute(
-        "update consent_grant set state = 'ended', ended_by = 'person', ended_code = 'withdrawn', ended_at = now()"
-    )
     await owner.execute("update scoring_score set set_aside_at = now() where id = any($1)", scores[:100])
     told: Any = (await worker.watch_now()).figures
     assert told["scores"] == 200
-    assert told["inputs"] == []
+    await owner.execute(f"update consent_grant set {written}")
+    told = (await worker.watch_now()).figures
+    assert (told["scores"], told["ranking"]["rows"], told["inputs"]) == (0, 0, [])
+    assert told["groups"] == {"age": [], "region": []}
+
+
+async def test_where_somebody_lives_is_read_only_where_they_shared_what_they_stated(bank, owner):
+    await monitored.a_year(owner, bank, rows=300, shared=world.ALL - {Category.DECLARED})
+    told: Any = (await worker.watch_now()).figures
+    assert told["groups"]["region"] == []
+    assert sum(each["rows"] for each in told["groups"]["age"]) == 300
 
 
 async def test_too_young_a_book_says_nothing(bank, owner):

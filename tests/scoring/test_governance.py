@@ -1,6 +1,7 @@
 """The figures that a model is held against: drift, groups, calibration by band, vintages, and what is news."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import small_models
 
-from scoring import evaluation, policy
+from compliance.vocabulary import Category
+from scoring import evaluation, policy, scorer
 from scoring.behaviour import Behaviour
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
 from scoring.governance import alerts, drift, fairness, groups, performance, snapshot
@@ -69,8 +71,22 @@ def test_a_profile_counts_every_row_once_and_reads_back(values: list[float]) -> 
 
 def test_a_value_that_most_share_takes_one_bin() -> None:
     told = drift.profile(np.array([0.0] * 90 + [1.0] * 10))
-    assert told.edges == (0.0,) or len(told.edges) <= 2
-    assert told.rows == 100
+    assert told.edges == (0.0, np.nextafter(0.0, 1.0))
+    assert told.counts == (0, 90, 10)
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ([0.0] * 950 + [1.0] * 50, [0.0] * 400 + [1.0] * 600),  # a flag, 5 % and then 60 %
+        ([1.0] * 950 + [0.0] * 50, [1.0] * 400 + [0.0] * 600),
+        ([0.0] * 920 + [*range(1, 81)], [0.0] * 200 + [*range(1, 801)]),  # a count, 92 % zero and then 20 %
+    ],
+)
+def test_what_is_rare_and_becomes_common_is_seen(then: list[float], now: list[float]) -> None:
+    told = drift.profile(np.array(then, np.float32))
+    state, _ = drift.read(told, drift.profiled(np.array(now, np.float32), told.edges))
+    assert state is Drift.RED
 
 
 def test_points_without_an_answer_are_missing() -> None:
@@ -323,6 +339,27 @@ def test_what_goes_on_is_told_once(before: dict[str, Any], now: dict[str, Any]) 
 # What a card keeps
 
 
+def test_points_are_held_against_those_of_people_the_model_never_saw_with_the_same_data() -> None:
+    """What it learnt from, and how many share less, is no part of the comparison."""
+    matrix, defaulted = small_models.people()
+    fit, validate = small_models.split()
+    model = small_models.loaded()
+    few = {Category.DECLARED, Category.SHOPPING}
+    kept = np.array([each.category in few for each in model.manifest.inputs])
+    share_less = np.arange(len(matrix.values)) % 5 > 0
+    fewer = replace(matrix, values=np.where(share_less[:, None] & ~kept, np.float32("nan"), matrix.values))
+    told: Any = snapshot.taken(model, fewer, defaulted, fit=fit, validate=validate)
+    nothing_learnt = snapshot.taken(model, fewer, defaulted, fit=fit & False, validate=validate)
+    assert told["points"] == nothing_learnt["points"]
+    assert set(told["points"]["used"]) == few
+    stated = model.manifest
+    enough = scorer.filled(stated.inputs, stated.minimum, fewer.values, fewer.events, fewer.active_days)
+    alike = (enough == [category in few for category in model.categories]).all(axis=1) & validate
+    counted = [drift.decode(told["points"][half]).rows for half in ("earlier", "later")]
+    assert drift.LEAST_ROWS < sum(counted) <= alike.sum()
+    assert told["points"]["state"] != Drift.RED
+
+
 def test_a_card_keeps_what_monitoring_needs() -> None:
     matrix, defaulted = small_models.people()
     fit, validate = small_models.split()
@@ -331,8 +368,14 @@ def test_a_card_keeps_what_monitoring_needs() -> None:
     assert set(told["inputs"]) == {each.name for each in model.manifest.inputs}
     for kept in told["inputs"].values():
         assert sum(kept["counts"]) + kept["missing"] == fit.sum()
-    both = [drift.decode(told["points"][part]) for part in ("fit", "validate")]
-    assert [each.rows + each.missing for each in both] == [fit.sum(), validate.sum()]
+    enough = scorer.filled(
+        model.manifest.inputs, model.manifest.minimum, matrix.values, matrix.events, matrix.active_days
+    )
+    assert told["points"]["used"] == list(model.categories)
+    both = [drift.decode(told["points"][part]) for part in ("earlier", "later")]
+    rows, (one, other) = int((enough.all(axis=1) & validate).sum()), (each.rows for each in both)
+    assert (one + other, one - other) == (rows, rows % 2)
+    assert sum(each.missing for each in both) == 0
     assert float(told["points"]["psi"]) == pytest.approx(drift.psi(*both), abs=1e-4)
     tenths = told["calibration"]
     assert [float(each["expected"]) for each in tenths] == sorted(float(each["expected"]) for each in tenths)

@@ -202,7 +202,7 @@ async def test_a_model_no_better_than_a_constant_is_not_promoted(ground):
     artifact = small_incomes.train(nothing)
     training.save(artifact, ground.home / "models")
     async with open_act(world.DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
-        row = await registry.register(act, artifact.digest, incomes.PRODUCT)
+        row = await registry.register(act, artifact.digest)
     with pytest.raises(NotPromotable, match="no_better_than_a_constant"):
         async with open_act(world.VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
             await registry.validate(act, row.id)

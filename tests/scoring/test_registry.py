@@ -140,7 +140,7 @@ RED: dict[str, Callable[[], Artifact]] = {
         card_says(calibration_slope={"value": "2.0000", "low": "1.6000", "high": "2.4000"}),
     ),
     "stability_red": lambda: altered_models.with_card(
-        small_models.trained(), lambda card: card["points"].update(psi="0.2501")
+        small_models.trained(), lambda card: card["points"].update(psi="0.2501", state="red")
     ),
     "adverse_impact_red": lambda: altered_models.with_card(small_models.trained(), unfair),
     "one_feature_carries_too_much": lambda: altered_models.with_card(
@@ -163,6 +163,20 @@ async def test_a_model_with_an_obstacle_goes_nowhere(ground, owner, code):
     await owner.execute("update scoring_model set state = 'approved'")
     with pytest.raises(NotPromotable, match=code):
         await step(OFFICER, registry.promote, model)
+    await owner.execute("update scoring_model set state = 'retired'")
+    with pytest.raises(NotPromotable, match=code):
+        await step(OFFICER, registry.roll_back, model)
+
+
+async def test_its_developer_neither_puts_a_model_in_use_nor_takes_it_out(candidate, owner):
+    await approved(candidate)
+    await step(OFFICER, registry.promote, candidate)
+    with pytest.raises(SamePerson):
+        await step(DEVELOPER, registry.retire, candidate)
+    assert await state_of(owner, candidate) == "champion"
+    await step(OFFICER, registry.retire, candidate)
+    await owner.execute("update scoring_model set state = 'candidate'")
+    await step(DEVELOPER, registry.retire, candidate)
 
 
 async def test_a_forbidden_column_under_another_name_is_seen(ground):

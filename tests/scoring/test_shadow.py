@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support import altered_models, small_models, world
 from support.world import DEVELOPER, OFFICER, STORY, VALIDATOR
@@ -11,8 +12,9 @@ from api import worker
 from compliance import ids
 from compliance.act import open_act, open_upkeep
 from compliance.vocabulary import Category, Purpose
-from consent import copies, permits
-from scoring import population, registry, scorer, training
+from consent import copies, disputes, permits
+from consent.disputes import About, Subject
+from scoring import evaluation, population, registry, scorer, training
 from scoring.manifest import Line, Manifest
 from scoring.monitoring import shadow
 from scoring.training import Artifact
@@ -58,20 +60,21 @@ async def scored_of(categories=world.ALL):
 
 
 async def test_the_challenger_answers_the_same_data_beside_the_champion(here, owner):
-    _, _, before = await scored_of()
+    _, _, earlier = await scored_of()
     challenger = await in_shadow()
     _, _, row = await scored_of()
     _, _, narrow = await scored_of(FEW)
     assert await worker.follow_in_shadow()
     assert not await worker.follow_in_shadow()
     kept = {r["score"]: r for r in await owner.fetch("select * from scoring_shadow")}
-    assert before.id not in kept
+    assert earlier.id not in kept
     model = registry.scorer(challenger.digest)
     for score in (row, narrow):
         known = population.evidence_of(model, score.events, score.active_days, frozenset(model.categories))
         alone = model.evaluate(scorer.unpack(score.vector), known, frozenset(model.categories))
         assert kept[score.id]["points"] == alone.points
-        assert kept[score.id]["points"] - score.points == pytest.approx(50, abs=1)
+        before = evaluation.log_odds(np.array([float(score.probability)]))[0]
+        assert before - float(kept[score.id]["log_odds"]) == pytest.approx(math.log(2), abs=0.01)
         assert kept[score.id]["user_id"] == score.user_id
     assert (await world.kinds(owner)).count("scores_shadowed") == 1
 
@@ -97,6 +100,28 @@ async def test_what_was_withdrawn_is_answered_no_more(here, owner):
     async with open_upkeep(worker.CLERK) as upkeep:
         assert not await shadow.any_waiting(upkeep)
     assert await owner.fetchval("select count(*) from scoring_shadow") == 0
+
+
+async def test_what_is_over_or_disputed_is_answered_no_more(here, owner):
+    await in_shadow()
+    _, _, old = await scored_of()
+    await owner.execute(
+        "update consent_grant set expires_at = now() - interval '1 second' where id = $1", old.grant_id
+    )
+    _, person, _ = await scored_of()
+    async with open_act(person, None) as act:
+        await disputes.raise_category(act, permits.own_permit(act), Category.SHOPPING, "Not mine.")
+    bank, other, row = await scored_of()
+    about = Subject(About.SCORE, score=row.id, recipient=bank.partner)
+    async with open_act(other, None) as act:
+        await disputes.raise_about(act, permits.own_permit(act), about, "Not me.")
+    async with open_upkeep(worker.CLERK) as upkeep:
+        assert not await shadow.any_waiting(upkeep)
+    _, third, fine = await scored_of(FEW)
+    async with open_act(third, None) as act:
+        await disputes.raise_category(act, permits.own_permit(act), Category.DEVICE_USAGE, "Not mine.")
+    assert await worker.follow_in_shadow()
+    assert [r["score"] for r in await owner.fetch("select score from scoring_shadow")] == [fine.id]
 
 
 async def test_a_person_sees_it_in_their_copy_and_takes_it_with_them(here, owner):

@@ -340,6 +340,7 @@ GROUP = {"group": "b", "rows": 400, "evidence": "enough", "ratio": "0.7000", "lo
         ({"points": {"psi": "0.2501"}}, ("stability_red",)),
         ({"points": {"psi": "unknown"}}, ("stability_red",)),
         ({"points": {}}, ("stability_red",)),
+        ({"points": {"psi": "0.9000", "state": "insufficient_evidence"}}, ()),
         ({"largest_feature": {"share": "0.4001"}}, ("one_feature_carries_too_much",)),
         (
             {"defaults": 0, "largest_feature": {"share": "0.9000"}},

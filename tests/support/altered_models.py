@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from compliance import canonical
 from scoring import manifest
 from scoring.manifest import CARD, MANIFEST, Manifest
 from scoring.training import Artifact
@@ -29,6 +30,21 @@ def with_input(artifact: Artifact, **changed: Any) -> Artifact:
         return replace(stated, inputs=(replace(stated.inputs[0], **changed), *stated.inputs[1:]))
 
     return with_manifest(artifact, renamed)
+
+
+def as_told(
+    artifact: Artifact, *, card: Callable[[dict[str, Any]], None] | None = None, **files: str
+) -> Artifact:
+    """A model of either kind with another card, or with more files named in its manifest (their hashes by name)."""
+    told, whole = json.loads(artifact.files[MANIFEST]), dict(artifact.files)
+    if card is not None:
+        changed = json.loads(whole[CARD])
+        card(changed)
+        whole[CARD] = json.dumps(changed).encode()
+        told["files"][CARD] = manifest.sha256(whole[CARD])
+    told["files"] |= files
+    encoded = canonical.canonical(told)
+    return Artifact(manifest.sha256(encoded), whole | {MANIFEST: encoded})
 
 
 def _bound(artifact: Artifact, change: Callable[[Manifest], Manifest], files: dict[str, bytes]) -> Artifact:

@@ -107,7 +107,7 @@ async def put_income_model_in_use() -> IncomeModel:
     artifact = small_incomes.trained()
     training.save(artifact, ground().home / "models")
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
-        row = await registry.register(act, artifact.digest, incomes.PRODUCT)
+        row = await registry.register(act, artifact.digest)
     async with open_act(VALIDATOR, Purpose.MODEL_DEVELOPMENT) as act:
         await registry.validate(act, row.id)
     async with open_act(OFFICER, Purpose.MODEL_DEVELOPMENT) as act:
