@@ -18,7 +18,7 @@ from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, Par
 from consent import deletion, endings, permits
 from consent.disputes import About
 from consent.permits import Permit
-from scoring import budget, population, registry, release, set_changes
+from scoring import budget, population, registry, release
 from scoring.budget import Disclosure
 from scoring.population import Held
 from scoring.registry import InUse
@@ -102,7 +102,6 @@ async def issue_for(
     act: Act, permitted: Permit, *, answer: AnswerForm, against: Against | None = None
 ) -> Released[Given]:
     """Score a person under a permit that allows this form; of the form `threshold`, `against` a cut-off."""
-    await set_changes.refuse_third_set(act, permitted)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 

@@ -66,7 +66,7 @@ async def issue(
     """Suggest a limit for a product, from an income that the same recipient was told before and a band of now.
 
     Both consents must live. A limit tells the band, so it needs a consent that allows the band, and is counted in the
-    budget of information. Records `limit_suggested`.
+    budget of information and among the choices of data. Records `limit_suggested`.
     """
     earned = await _income(act, income, user, recipient or act.tenant, frame)
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)

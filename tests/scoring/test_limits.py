@@ -11,6 +11,7 @@ from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
 from compliance.vocabulary import AnswerForm, Purpose
+from consent import access_log
 from consent.permits import ConsentWithdrawn
 from scoring.answers import given as answers
 from scoring.answers import incomes, limits
@@ -18,6 +19,7 @@ from scoring.answers.limits import MONTHS, Frame, suggested
 from scoring.budget import BITS_MAX
 from scoring.policy import BANDS
 from scoring.scores import AnswerNotGranted
+from scoring.set_changes import SetChangedTooOften
 
 INCOME = Purpose.INCOME_ESTIMATE
 PRODUCT = ids.random_id()
@@ -124,6 +126,47 @@ async def test_limits_and_scores_share_one_budget(bank, owner):
         await asked(bank, person, income.id, owed=owed)
     await world.scored(bank, person)
     assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 3 + 10 < BITS_MAX["full"]
+
+
+async def chosen(bank, person, sets):
+    """Consents to one choice of data after another, each given when the last one was ended."""
+    for categories in sets:
+        grant = await world.granted(person, bank, categories=categories)
+        yield
+        await world.withdrawn(person, grant.id)
+
+
+async def test_a_limit_counts_among_the_choices_of_data(bank, owner):
+    """A third choice is refused whichever is asked for first, and however often: each tells the band."""
+    (person,) = await world.persons(1)
+    await world.granted(person, bank, INCOME)
+    income = (await income_of(bank, person)).id
+    some = sorted(ALL)
+    async for _ in chosen(bank, person, [ALL, ALL - {some[0]}]):
+        await asked(bank, person, income)
+    for _ in range(2):
+        async for _ in chosen(bank, person, [ALL - {some[1]}]):
+            for ask in (asked(bank, person, income), world.scored(bank, person)):
+                with pytest.raises(SetChangedTooOften):
+                    await ask
+    async for _ in chosen(bank, person, [ALL - {some[0]}]):
+        assert await asked(bank, person, income)
+
+
+async def test_an_answer_costs_no_look_at_the_choices_of_data_but_the_first(bank, monkeypatch):
+    """One statement more for the first answer under a consent, and none for those after it."""
+    person, _, income = await a_person(bank)
+    looks, look = [], access_log.sets_used
+
+    async def counted(*said):
+        looks.append(said)
+        return await look(*said)
+
+    monkeypatch.setattr(access_log, "sets_used", counted)
+    for _ in range(2):
+        await asked(bank, person, income.id)
+        await world.scored(bank, person)
+    assert len(looks) == 1
 
 
 async def test_an_old_income_or_another_currency_carries_no_limit(bank, owner):
