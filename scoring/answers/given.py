@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from compliance import facts, ids
@@ -29,8 +29,10 @@ SHOWN_A_DAY = 100
 SHOWN = """
 select 1 from compliance_fact where grant_id = $1 and kind = 'answer_shown' and recorded_at > $2 limit $3
 """
+INCOME: Final = "income"
+"""A kind of answer; under this name a limit tells which one it is made of."""
 PURPOSES: Mapping[str, Purpose] = {
-    "income": Purpose.INCOME_ESTIMATE,
+    INCOME: Purpose.INCOME_ESTIMATE,
     "limit": Purpose.CREDIT_ASSESSMENT,
     "portrait": Purpose.PORTRAIT,
 }
@@ -62,6 +64,8 @@ class Worked:
     active_days: tuple[int, ...]
     used: tuple[Category, ...]
     not_used: tuple[Category, ...]
+    until: datetime | None = None
+    """When what it is made of counts no more, where that is an answer too."""
 
 
 async def keep(
@@ -106,7 +110,7 @@ async def keep(
         fact=recorded.id,
         fact_promise=facts.promise(recorded),
         issued_at=act.now,
-        valid_until=min(act.now + VALID_FOR, permitted.expires_at),
+        valid_until=min(act.now + VALID_FOR, permitted.expires_at, worked.until or permitted.expires_at),
         using_db=act.db,
     )
     return released.as_kept(_answer(row, permitted))
@@ -146,8 +150,11 @@ async def show(act: Act, answer: UUID, kind: str) -> Released[Answer]:
 async def permit_again(act: Act, row: AnswerRow) -> Permit:
     """The permit that lets an earlier answer be used again: the consent that it rested on, and no other.
 
-    Refuses (`ScoreSetAside`) what rests on data that were found wrong.
+    What is made of an income needs the income's consent too. Refuses (`ScoreSetAside`) what rests on data that were
+    found wrong.
     """
+    if INCOME in row.told:
+        await permit_again(act, await find(act, ids.private("ans", row.told[INCOME]), INCOME))
     act.concern(UserId(row.user_id), GrantId(row.grant_id))
     if row.set_aside_at:
         raise scores.ScoreSetAside("do not use it any more; a new answer may be asked for")

@@ -21,7 +21,7 @@ from scoring.release import Released
 from scoring.scorer import Evidence, Scorer, unpack
 from scoring.tables import AnswerRow, ModelRow
 
-KIND: Final = "income"
+KIND = given.INCOME
 PURPOSE = Purpose.INCOME_ESTIMATE
 PRODUCT = "income"
 MINOR = 100

@@ -10,15 +10,15 @@ from support.world import ALL, SCORING, told
 from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
-from compliance.vocabulary import AnswerForm, Purpose
-from consent import access_log
+from compliance.vocabulary import AnswerForm, Category, Purpose
+from consent import access_log, disputes, permits
 from consent.permits import ConsentWithdrawn
 from scoring.answers import given as answers
-from scoring.answers import incomes, limits
+from scoring.answers import corrections, incomes, limits
 from scoring.answers.limits import MONTHS, Frame, suggested
 from scoring.budget import BITS_MAX
 from scoring.policy import BANDS
-from scoring.scores import AnswerNotGranted
+from scoring.scores import AnswerNotGranted, ScoreSetAside
 from scoring.set_changes import SetChangedTooOften
 
 INCOME = Purpose.INCOME_ESTIMATE
@@ -126,6 +126,54 @@ async def test_limits_and_scores_share_one_budget(bank, owner):
         await asked(bank, person, income.id, owed=owed)
     await world.scored(bank, person)
     assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 3 + 10 < BITS_MAX["full"]
+
+
+SHOPPING = Category.SHOPPING
+
+
+async def a_limit_from_wider_income(bank):
+    """The income rests on shopping; the consent to the score does not."""
+    person, earned, income = await a_person(bank, categories=ALL - {SHOPPING})
+    assert SHOPPING in income.used
+    return person, earned, income, await asked(bank, person, income.id)
+
+
+async def shown(bank, limit):
+    async with open_act(bank, SCORING) as act:
+        return (await answers.show(act, limit.id, limits.KIND)).value
+
+
+async def test_a_limit_rests_on_what_its_income_rests_on(bank):
+    person, _, income, limit = await a_limit_from_wider_income(bank)
+    assert set(limit.used) >= set(income.used)
+    assert not set(limit.used) & set(limit.not_used)
+    async with open_act(person, None) as act:
+        await disputes.raise_category(act, permits.own_permit(act), SHOPPING, "Not mine.")
+    assert (await shown(bank, limit)).disputed
+
+
+async def test_what_its_income_rests_on_found_wrong_takes_the_limit_with_it(bank, owner):
+    person, _, _, limit = await a_limit_from_wider_income(bank)
+    async with open_act(person, None) as act:
+        dispute = await disputes.raise_category(act, permits.own_permit(act), SHOPPING, "Not mine.")
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "the person disputes it")
+        await corrections.answer_dispute(act, looks, dispute.id, upheld=True, text="You are right.")
+    assert await owner.fetchval("select bool_and(set_aside_at is not null) from scoring_answer")
+    with pytest.raises(ScoreSetAside):
+        await shown(bank, limit)
+
+
+async def test_a_limit_is_shown_only_while_the_consent_to_its_income_lives(bank, owner):
+    person, earned, income, limit = await a_limit_from_wider_income(bank)
+    assert (await shown(bank, limit)).row.told == limit.told
+    assert limit.valid_until <= income.valid_until
+    await world.withdrawn(person, earned.id)
+    with pytest.raises(ConsentWithdrawn):
+        await shown(bank, limit)
+    with pytest.raises(ConsentWithdrawn):
+        async with open_act(bank, SCORING) as act:
+            await answers.refuse_outdated(act, limit.id, disputed=False, automation_objected=False)
 
 
 async def chosen(bank, person, sets):
