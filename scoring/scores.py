@@ -107,8 +107,8 @@ async def issue_for(
 
     async def evaluate() -> tuple[Held, Evaluation]:
         held = await population.read(act, permitted, scorer)
-        about = (model.digest, held.snapshot, str(against.product) if against else "")
-        await budget.spend(act, permitted, Disclosure(answer), *about)
+        cut = (str(against.product), str(against.cutoff)) if against else ()
+        await budget.spend(act, permitted, Disclosure(answer), model.digest, held.snapshot, *cut)
         return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
 
     released = await release.release_evaluation(act, permitted, evaluate)

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import numpy as np

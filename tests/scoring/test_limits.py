@@ -13,8 +13,8 @@ from compliance.refusals import NotFound, Unacceptable
 from compliance.vocabulary import AnswerForm, Category, Purpose
 from consent import access_log, disputes, permits
 from consent.permits import ConsentWithdrawn
-from scoring.answers import given as answers
 from scoring.answers import corrections, incomes, limits
+from scoring.answers import given as answers
 from scoring.answers.limits import MONTHS, Frame, suggested
 from scoring.budget import BITS_MAX
 from scoring.policy import BANDS
