@@ -193,9 +193,8 @@ async def _keep(
         "cutoff": against.cutoff if against else None,
     }
     # One statement of our own: the ORM's insert costs as much as the model.
-    await act.db.execute_query(
-        _insert(tuple(kept)), [*(kept | {"reasons": json.dumps(kept["reasons"])}).values()]
-    )
+    sql = _insert(tuple(kept))
+    await act.db.execute_query(sql, [*(kept | {"reasons": json.dumps(kept["reasons"])}).values()])
     return ScoreRow(**kept)
 
 
