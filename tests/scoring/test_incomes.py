@@ -229,9 +229,10 @@ async def test_over_http(database, home):
         told(await rival.call("GET", made.headers["Location"]), 404)
         browser = await here.browser(person)
         mine = told(await browser.call("GET", "/v1/me/answers"), 200)["items"]
-        assert [(each["id"], each["kind"], each["told"]["band"]) for each in mine] == [
-            (income["id"], "income", income["band"])
-        ]
+        assert [(each["id"], each["kind"]) for each in mine] == [(income["id"], "income")]
+        assert mine[0]["income"] == {
+            name: income[name] for name in ("point", "low", "high", "band", "confidence")
+        }
         disputed = {"text": "Not mine.", "category": "shopping"}
         told(await browser.call("POST", "/v1/me/disputes", disputed), 201)
         outdated = told(await software.call("POST", "/v1/incomes", body, key="one"), 409)

@@ -253,4 +253,8 @@ async def test_over_http(database, home):
         dollars = {"amount_minor": 0, "currency": "USD"}
         told(await software.call("POST", "/v1/limits", body | {"owed": dollars}), 422)
         told(await software.call("GET", f"/v1/incomes/{limit['id']}"), 404)
+        mine = told(await (await here.browser(person)).call("GET", "/v1/me/answers"), 200)["items"]
+        assert mine[0]["limit"] == {
+            name: limit[name] for name in ("limit", "formula", "product", "income", "owed")
+        }
     assert answers.PURPOSES[limits.KIND] is SCORING

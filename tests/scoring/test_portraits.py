@@ -108,4 +108,6 @@ async def test_over_http(database, home, tmp_path, monkeypatch):
         part = told(await software.call("POST", "/v1/portraits", bodies[1]), 201)
         assert part["attributes"] == {"product_need": whole["attributes"]["product_need"]}
         assert part["coverage"]["used"] == ["shopping"]
+        (mine,) = told(await (await here.browser(people[1])).call("GET", "/v1/me/answers"), 200)["items"]
+        assert (mine["kind"], mine["portrait"]) == ("portrait", {"attributes": part["attributes"]})
     portraits.rules.cache_clear()
