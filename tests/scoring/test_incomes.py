@@ -27,7 +27,7 @@ from scoring.answers.income import IncomeModel
 from scoring.registry import NoModel, NotPromotable
 from scoring.release import NoLawfulChannel
 from scoring.scorer import InsufficientEvidence
-from scoring.scores import ScoreSetAside
+from scoring.showing import ScoreSetAside
 
 INCOME = Purpose.INCOME_ESTIMATE
 DEVICE = frozenset({Category.DEVICE_USAGE})

@@ -18,8 +18,9 @@ from scoring.answers import given as answers
 from scoring.answers.limits import MONTHS, Frame, suggested
 from scoring.budget import BITS_MAX
 from scoring.policy import BANDS
-from scoring.scores import AnswerNotGranted, ScoreSetAside
+from scoring.scores import AnswerNotGranted
 from scoring.set_changes import SetChangedTooOften
+from scoring.showing import ScoreSetAside
 
 INCOME = Purpose.INCOME_ESTIMATE
 PRODUCT = ids.random_id()
