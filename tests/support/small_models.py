@@ -15,14 +15,14 @@ from scoring.scorer import Evidence, Scorer
 from scoring.training import Artifact, Recipe
 
 RECIPE = Recipe(trees=40, depth=3, learning_rate=0.1, copies=3, folds=2, twins=6)
+LATE = "late_count_30d"
+"""What the feature of CH-001 is called: hints are told of measures that the public catalogue has."""
 REASONS = {
     Category.CREDIT_HISTORY: ("CH-001", "CH-003"),
     Category.DECLARED: ("DE-001", "DE-002"),
     Category.DEVICE_USAGE: ("DU-001", "DU-003"),
     Category.SHOPPING: ("SH-001", "SH-003"),
 }
-LATE = "late_count_30d"
-"""What the feature of CH-001 is called: hints are told of measures that the public catalogue has."""
 PEOPLE = 2_000
 
 
