@@ -116,10 +116,10 @@ async def replay(found: Standing, answer: str, data: Path | None) -> int:
         open_act(AUDITOR, scores.PURPOSE) as act,
     ):
         if answer.startswith("ans_"):
-            done = await incomes.replay(act, ids.private("ans", answer))
+            done, unit = await incomes.replay(act, ids.private("ans", answer)), "a month"
         else:
-            done = await replaying.replay(act, ids.private("scr", answer), behaviour)
+            done, unit = await replaying.replay(act, ids.private("scr", answer), behaviour), "points"
     same = "the same" if done.same else "DIFFERENT"
-    told = f"{answer}: {done.then} then, {done.now} now; the whole answer {same}; features {done.features}"
+    told = f"{answer}: {done.then} {unit} then, {done.now} {unit} now; the whole answer {same}; features {done.features}"
     Console().print(told, highlight=False, soft_wrap=True)
     return WHOLE if done.same and done.features is not Recomputed.DIFFERENT else DAMAGED

@@ -180,8 +180,8 @@ async def _keep(
         "cutoff": against.cutoff if against else None,
     }
     # One statement of our own: the ORM's insert costs as much as the model.
-    sql = _insert(tuple(kept))
-    await act.db.execute_query(sql, [*(kept | {"reasons": json.dumps(kept["reasons"])}).values()])
+    query, written = _insert(tuple(kept)), kept | {"reasons": json.dumps(kept["reasons"])}
+    await act.db.execute_query(query, [*written.values()])
     return ScoreRow(**kept)
 
 

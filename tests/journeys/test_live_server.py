@@ -228,7 +228,10 @@ async def test_an_auditor_verifies_replays_and_finds_damage(place: Installation,
     assert (whole.returncode, "the log is whole" in whole.stdout) == (0, True), whole
     replayed = await place.run("replay", score["id"])
     points = score["points"]
-    assert f"{score['id']}: {points} then, {points} now; the whole answer the same" in replayed.stdout
+    assert (
+        replayed.stdout
+        == f"{score['id']}: {points} points then, {points} points now; the whole answer the same; features not_at_hand\n"
+    )
     assert replayed.returncode == 0
 
     await tamper(owner, "update compliance_fact set kind = 'nothing' where id = $1", score["fact_id"])

@@ -202,7 +202,10 @@ async def test_the_command_line_computes_it_again(database, home, capsys):
         row, _ = await asked(bank, person)
     name, point = ids.public("ans", row.id), row.told["point"]
     assert await auditing.replay(found, name, None) == auditing.WHOLE
-    assert f"{name}: {point} then, {point} now; the whole answer the same" in capsys.readouterr().out
+    assert (
+        f"{name}: {point} a month then, {point} a month now; the whole answer the same"
+        in capsys.readouterr().out
+    )
 
 
 async def test_a_model_that_reads_other_features_is_not_fed_with_gaps(bank, monkeypatch):
