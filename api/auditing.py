@@ -22,6 +22,7 @@ from compliance.verify import Report
 from compliance.vocabulary import Worker
 from scoring import behaviour as behaviours
 from scoring import replaying, scores
+from scoring.answers import incomes
 from scoring.replaying import Recomputed
 
 AUDITOR = Worker("auditor")
@@ -102,8 +103,11 @@ async def print_checkpoint(found: Standing) -> int:
     return 0 if rows else DAMAGED
 
 
-async def replay(found: Standing, score: str, data: Path | None) -> int:
-    """Compute a score again, and its features from the behaviour in a folder; 0 if all is the same to the digit."""
+async def replay(found: Standing, answer: str, data: Path | None) -> int:
+    """Compute a score or an income again, and a score's features from the behaviour in a folder.
+
+    0 if all is the same to the digit.
+    """
     behaviour = None
     if data is not None:
         behaviour = behaviours.read(data, found.settings.home / "quarantine" / data.name)
@@ -111,8 +115,11 @@ async def replay(found: Standing, score: str, data: Path | None) -> int:
         databases.opened(found.database, found.settings.home, found.settings.origin),
         open_act(AUDITOR, scores.PURPOSE) as act,
     ):
-        done = await replaying.replay(act, ids.private("scr", score), behaviour)
+        if answer.startswith("ans_"):
+            done, unit = await incomes.replay(act, ids.private("ans", answer)), "a month"
+        else:
+            done, unit = await replaying.replay(act, ids.private("scr", answer), behaviour), "points"
     same = "the same" if done.same else "DIFFERENT"
-    told = f"{score}: {done.then} points then, {done.now} points now; the whole answer {same}; features {done.features}"
+    told = f"{answer}: {done.then} {unit} then, {done.now} {unit} now; the whole answer {same}; features {done.features}"
     Console().print(told, highlight=False, soft_wrap=True)
     return WHOLE if done.same and done.features is not Recomputed.DIFFERENT else DAMAGED

@@ -125,13 +125,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_replay(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    replay = commands.add_parser("replay", help="compute an old score again from what was recorded")
-    replay.add_argument("score")
+    replay = commands.add_parser("replay", help="compute an old score or income again from what was recorded")
+    replay.add_argument("answer", help="scr_... or, of an income, ans_...")
     replay.add_argument(
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="the behaviour it came from: features are computed again too",
+        help="the behaviour a score came from: its features are computed again too",
     )
     replay.set_defaults(run=_replay)
 
@@ -324,7 +324,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from api import auditing  # noqa: PLC0415 - as above
 
     return auditing.run(
-        from_environment(), lambda found: auditing.replay(found, arguments.score, arguments.data)
+        from_environment(), lambda found: auditing.replay(found, arguments.answer, arguments.data)
     )
 
 

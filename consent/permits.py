@@ -148,8 +148,6 @@ class Permit:
     """The person objects to decisions made by automated means alone (PIPL Art 24)."""
     disputed: frozenset[str]
     """What is in open dispute: kinds of data, and `score` for a score that this recipient was given."""
-    calls: int
-    """Under this grant in this month, with this one if it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +246,6 @@ async def permit(
         digest=proof,
         automation_objected=row["objected_to_automation_at"] is not None,
         disputed=frozenset(row["disputed"]),
-        calls=row["calls"] or 0,
     )
 
 

@@ -17,6 +17,7 @@ from compliance.canonical import digest
 from compliance.refusals import Refusal
 from compliance.vocabulary import AnswerForm, PartnerId, UserId
 from consent.permits import Permit
+from scoring import set_changes
 
 PERIOD = timedelta(days=90)
 LEARNERS = 7_004
@@ -61,8 +62,13 @@ with spent as (
 select told or exists (select 1 from added) as allowed from spent
 """
 TOLD = """
-select 1 from scoring_disclosure where user_id = $1 and institution = $2 and basis = $3 and told_at > $4
+select exists (select 1 from scoring_disclosure where user_id = $1 and institution = $2 and basis = $3
+               and told_at > $4) as told,
+       exists (select 1 from scoring_score where grant_id = $5 and issued_at > $4)
+       or exists (select 1 from scoring_answer where grant_id = $5 and kind = 'limit' and issued_at > $4) as known
 """
+"""Whether the same was told, and whether anything was told of the score under this consent, whose choice of data
+then counts as one that was used."""
 MAY_BE_LISTED = """(
     select coalesce(bool_or(d.basis = {basis}), false) or coalesce(sum(d.bits), 0) + {bits} <= {bits_max}
     from scoring_disclosure d
@@ -87,10 +93,14 @@ async def spend(act: Act, permitted: Permit, disclosure: Disclosure, *about: str
 
     `about` is what the answer rests on beside the categories: the same again costs nothing. The budget is the
     recipient's, whoever relays and under whichever grant; the form that this grant agreed to says how large it is.
+    The first answer under a grant is where a third choice of data is refused (`SetChangedTooOften`).
     """
     basis = _named([disclosure, *about, *sorted(permitted.categories)])
-    said = [permitted.user, permitted.recipient, basis, act.now - PERIOD]
-    if await act.db.execute_query_dict(TOLD, said):
+    said = [permitted.user, permitted.recipient, basis, act.now - PERIOD, permitted.grant]
+    (before,) = await act.db.execute_query_dict(TOLD, said)
+    if not before["known"]:
+        await set_changes.refuse_third_set(act, permitted)
+    if before["told"]:
         return
     who = f"{permitted.user}{permitted.recipient}"
     await act.db.execute_query_dict("select pg_advisory_xact_lock($1, hashtext($2))", [LEARNERS, who])

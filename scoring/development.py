@@ -81,7 +81,6 @@ def develop(
         about={
             "set": behaviour.name,
             "split": how,
-            "permit": permit.digest,
             "stamp": "research_set",
             **({"name": name} if name else {}),
         },

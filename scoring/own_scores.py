@@ -83,7 +83,7 @@ async def _hints(act: Act, row: ScoreRow, language: Language) -> tuple[tuple[Hin
     shared: Categories = frozenset(Category(c) for c in row.used)
     evidence = population.evidence_of(model, row.events, row.active_days, shared)
     found = hints.hints(model, spread, unpack(row.vector), evidence, shared)
-    return tuple((hint, hints.words(hint.code, language)) for hint in found)
+    return tuple((hint, hints.words(hint.code, (m.feature for m in hint.moves), language)) for hint in found)
 
 
 async def _told(act: Act, own: OwnPermit, rows: Sequence[ScoreRow], language: Language) -> list[OwnScore]:

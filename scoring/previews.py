@@ -168,7 +168,10 @@ async def mine(view: View, user: UserId, grant: GrantId) -> list[tuple[PreviewRo
 
 def helps(row: PreviewRow, language: Language) -> tuple[tuple[int, str], ...]:
     """What would have raised a result, in words: pairs of the points and the text."""
-    return tuple((told["points"], hints.words(told["code"], language)) for told in row.hints)
+    return tuple(
+        (told["points"], hints.words(told["code"], (move["feature"] for move in told["moves"]), language))
+        for told in row.hints
+    )
 
 
 def _line(told: Mapping[str, Any]) -> Line:

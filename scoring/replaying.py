@@ -28,7 +28,7 @@ class Recomputed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What the score says now beside what it said; `same` is about every part of the answer, to the digit."""
+    """What an answer says now (points, or an amount) beside what it said; `same` is about all of it, to the digit."""
 
     then: int
     now: int

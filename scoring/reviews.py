@@ -12,7 +12,7 @@ from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import PartnerId, UserId
 from consent import clocks, people, statements
 from consent.permits import OwnPermit, StaffPermit
-from scoring import scores
+from scoring import scores, showing
 from scoring.tables import ReviewRow, ScoreRow
 
 ANSWER_WITHIN = timedelta(days=15)
@@ -60,7 +60,7 @@ async def ask(act: Act, own: OwnPermit, score: UUID, text: str | None) -> Review
         raise NotFound
     if await ReviewRow.filter(score=score).using_db(act.db).exists():
         raise ReviewExists("see it among your reviews")
-    scores.refuse_set_aside(row)
+    showing.refuse_set_aside(row)
     review = ids.ordered_id()
     made = await ReviewRow.create(
         id=review,

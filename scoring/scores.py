@@ -14,11 +14,11 @@ from compliance.act import Act
 from compliance.canonical import Json, digest
 from compliance.refusals import NotFound, Refusal
 from compliance.replies import Stored, check_on_replay
-from compliance.vocabulary import AnswerForm, Categories, Category, GrantId, PartnerId, Purpose, UserId
+from compliance.vocabulary import AnswerForm, Categories, GrantId, PartnerId, Purpose, UserId
 from consent import deletion, endings, permits
 from consent.disputes import About
 from consent.permits import Permit
-from scoring import budget, population, registry, release, set_changes
+from scoring import budget, population, registry, release, showing
 from scoring.budget import Disclosure
 from scoring.population import Held
 from scoring.registry import InUse
@@ -34,12 +34,6 @@ endings.keep(
 )
 
 
-class ScoreSetAside(Refusal):
-    """A person looked at it and found that it must not be used."""
-
-    status, code, title = 410, "score_set_aside", "This score was set aside after a human review"
-
-
 class AnswerOutdated(Refusal):
     """What an earlier answer says beside the score no longer holds."""
 
@@ -50,13 +44,6 @@ class AnswerNotGranted(Refusal):
     """The person agreed to a form of the answer that tells less."""
 
     status, code, title = 403, "answer_not_granted", "The person agreed to a shorter answer"
-
-
-SHOWN_A_DAY = 100
-"""Each showing stands in the person's log: nobody fills it up."""
-SHOWN = """
-select 1 from compliance_fact where grant_id = $1 and kind = 'score_shown' and recorded_at > $2 limit $3
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +89,13 @@ async def issue_for(
     act: Act, permitted: Permit, *, answer: AnswerForm, against: Against | None = None
 ) -> Released[Given]:
     """Score a person under a permit that allows this form; of the form `threshold`, `against` a cut-off."""
-    await set_changes.refuse_third_set(act, permitted)
     model = await registry.champion(act)
     scorer = registry.scorer(model.digest)
 
     async def evaluate() -> tuple[Held, Evaluation]:
         held = await population.read(act, permitted, scorer)
-        about = (model.digest, held.snapshot, str(against.product) if against else "")
-        await budget.spend(act, permitted, Disclosure(answer), *about)
+        cut = (str(against.product), str(against.cutoff)) if against else ()
+        await budget.spend(act, permitted, Disclosure(answer), model.digest, held.snapshot, *cut)
         return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
 
     released = await release.release_evaluation(act, permitted, evaluate)
@@ -230,34 +216,13 @@ async def show(act: Act, score: UUID) -> Released[Given]:
     Refuses (`ScoreSetAside`) what was set aside.
     """
     row = await _found(act, score)
-    act.concern(UserId(row.user_id), GrantId(row.grant_id))
-    refuse_set_aside(row)
-    used: Categories = frozenset(Category(c) for c in row.used)
-    permitted = await permits.permit(
-        act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
-    )
-    if permitted.grant != row.grant_id:
-        raise permits.ConsentWithdrawn("the consent that this score rested on has ended")
-    shown = await act.db.execute_query_dict(SHOWN, [row.grant_id, act.now - timedelta(days=1), SHOWN_A_DAY])
-    if len(shown) >= SHOWN_A_DAY:
-        raise permits.ConsentFrequencyExceeded(
-            "keep what you were given: a day shows a person's scores so often and no more"
-        )
-
-    async def kept() -> Given:
-        return _given(row, permitted)
-
-    released = await release.release_evaluation(act, permitted, kept)
+    permitted = await showing.permit_again(act, row, PURPOSE)
+    told = _given(row, permitted)
+    released = await showing.release_again(act, permitted, told, recorded_as="score_shown")
     act.record(
         "score_shown", {"score": ids.public("scr", row.id)}, person=permitted.user, grant=permitted.grant
     )
     return released
-
-
-def refuse_set_aside(row: ScoreRow) -> None:
-    """A score that was set aside counts for nothing any more."""
-    if row.set_aside_at:
-        raise ScoreSetAside("do not use it any more; a new score may be asked for")
 
 
 async def set_aside(act: Act, score: UUID) -> None:
@@ -272,11 +237,7 @@ async def set_aside(act: Act, score: UUID) -> None:
 async def refuse_outdated(act: Act, score: UUID, *, disputed: bool, automation_objected: bool) -> None:
     """An earlier answer is given again only while all that it says beside the score still holds."""
     row = await _found(act, score)
-    refuse_set_aside(row)
-    used: Categories = frozenset(Category(c) for c in row.used)
-    permitted = await permits.permit(
-        act, UserId(row.user_id), PURPOSE, used, recipient=PartnerId(row.partner), count=False
-    )
+    permitted = await showing.permit_again(act, row, PURPOSE)
     now = _given(row, permitted)
     if (now.disputed, now.automation_objected) != (disputed, automation_objected):
         raise AnswerOutdated("see the score as it is now (GET /v1/scores/{id})")

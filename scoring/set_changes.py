@@ -21,10 +21,8 @@ async def refuse_third_set(act: Act, permitted: Permit) -> None:
     """Refuse a third different choice of data in 90 days for one purpose and recipient.
 
     The permit counts this use. Going back to a choice that was used is free, and so is withdrawing, which asks for no
-    score. A changed choice is a new consent, so that only the first use of one can be refused.
+    score. A changed choice is a new consent: where one was evaluated lately (`budget.spend`), there is nothing to refuse.
     """
-    if permitted.calls > 1:
-        return
     used = await access_log.sets_used(
         act, permitted.user, permitted.purpose, permitted.recipient, act.now - SETS_COUNTED_FOR
     )

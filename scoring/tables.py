@@ -83,7 +83,7 @@ class CutoffRow(Model):
 
 
 class AnswerRow(Model):
-    """An income, a limit or a portrait as it was told, with all that is needed to work it out again."""
+    """An income, a limit or a portrait as it was told, with what it rests on."""
 
     id = fields.UUIDField(primary_key=True)
     kind = fields.TextField()

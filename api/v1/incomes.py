@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
+from msgspec import structs
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
@@ -19,6 +20,7 @@ from partners import directory
 from scoring.answers import given, incomes
 from scoring.answers.given import Answer
 from scoring.release import Released
+from scoring.tables import AnswerRow
 
 
 class IncomeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,6 +37,16 @@ class Accuracy(msgspec.Struct, frozen=True):
 
     model: str
     constant: str
+
+
+class IncomeTold(msgspec.Struct, frozen=True):
+    """What an estimate says of a month's income; `low` to `high` is the 80 % interval."""
+
+    point: Money
+    low: Money
+    high: Money
+    band: str
+    confidence: str
 
 
 class IncomeView(Evaluated, frozen=True, omit_defaults=True, kw_only=True):
@@ -84,21 +96,21 @@ async def show_income(request: AnyRequest, income_id: FromPath[str]) -> IncomeVi
 
 async def view(act: Act, released: Released[Answer]) -> IncomeView:
     """An estimate as its recipient sees it."""
-    row = released.value.row
-    accuracy = await incomes.accuracy(act, row)
-    point, low, high = (
-        Money(row.told[name] * incomes.MINOR, row.told["currency"]) for name in ("point", "low", "high")
-    )
+    accuracy = await incomes.accuracy(act, released.value.row)
     return evaluated(
         IncomeView,
         released,
-        point=point,
-        low=low,
-        high=high,
-        band=row.told["band"],
-        confidence=row.told["confidence"],
         accuracy={name: Accuracy(*figures) for name, figures in accuracy.items()},
+        **structs.asdict(told(released.value.row)),
     )
+
+
+def told(row: AnswerRow) -> IncomeTold:
+    """What an estimate says, in minor units like every amount."""
+    point, low, high = (
+        Money(row.told[name] * incomes.MINOR, row.told["currency"]) for name in ("point", "low", "high")
+    )
+    return IncomeTold(point, low, high, row.told["band"], row.told["confidence"])
 
 
 routes = [issue_income, show_income]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, JSONBody
+from msgspec import structs
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
@@ -20,6 +21,7 @@ from scoring.answers import given, limits
 from scoring.answers.given import Answer
 from scoring.answers.limits import Frame
 from scoring.release import Released
+from scoring.tables import AnswerRow
 
 
 class LimitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,6 +37,16 @@ class LimitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     income: Id
     owed: Money
     recipient: Id | None = None
+
+
+class LimitTold(msgspec.Struct, frozen=True):
+    """What a suggestion says, and from what it was worked out."""
+
+    limit: Money
+    formula: str
+    product: str
+    income: str
+    owed: Money
 
 
 class LimitView(Evaluated, frozen=True, omit_defaults=True, kw_only=True):
@@ -91,16 +103,14 @@ async def show_limit(request: AnyRequest, limit_id: FromPath[str]) -> LimitView:
 
 def view(released: Released[Answer]) -> LimitView:
     """A limit as its recipient sees it."""
-    told = released.value.row.told
-    return evaluated(
-        LimitView,
-        released,
-        limit=Money(told["limit_minor"], told["currency"]),
-        formula=told["formula"],
-        product=told["product"],
-        income=told["income"],
-        owed=Money(told["owed_minor"], told["currency"]),
-    )
+    return evaluated(LimitView, released, **structs.asdict(told(released.value.row)))
+
+
+def told(row: AnswerRow) -> LimitTold:
+    """What a suggestion says, in minor units like every amount."""
+    of = row.told
+    limit, owed = (Money(of[name], of["currency"]) for name in ("limit_minor", "owed_minor"))
+    return LimitTold(limit, of["formula"], of["product"], of["income"], owed)
 
 
 routes = [issue_limit, show_limit]

@@ -18,6 +18,7 @@ from partners import directory
 from scoring.answers import given, portraits
 from scoring.answers.given import Answer
 from scoring.release import Released
+from scoring.tables import AnswerRow
 
 
 class PortraitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -34,6 +35,12 @@ class Attribute(msgspec.Struct, frozen=True):
 
     step: Literal["low", "medium", "high"]
     version: int
+
+
+class PortraitTold(msgspec.Struct, frozen=True):
+    """What a portrait says."""
+
+    attributes: dict[str, Attribute]
 
 
 class PortraitView(Evaluated, frozen=True, omit_defaults=True, kw_only=True):
@@ -69,10 +76,12 @@ async def show_portrait(request: AnyRequest, portrait_id: FromPath[str]) -> Port
 
 def view(released: Released[Answer]) -> PortraitView:
     """A portrait as its recipient sees it."""
-    told = released.value.row.told
-    return evaluated(
-        PortraitView, released, attributes={name: Attribute(**each) for name, each in told.items()}
-    )
+    return evaluated(PortraitView, released, attributes=told(released.value.row).attributes)
+
+
+def told(row: AnswerRow) -> PortraitTold:
+    """What a portrait says."""
+    return PortraitTold({name: Attribute(**each) for name, each in row.told.items()})
 
 
 routes = [issue_portrait, show_portrait]

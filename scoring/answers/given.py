@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from compliance import facts, ids
@@ -12,10 +12,10 @@ from compliance.act import Act
 from compliance.canonical import Json, digest
 from compliance.keys import Sealer
 from compliance.replies import Stored, check_on_replay
-from compliance.vocabulary import Categories, Category, GrantId, PartnerId, Purpose, UserId
+from compliance.vocabulary import Category, Purpose
 from consent import copies, deletion, endings, permits
 from consent.permits import OwnPermit, Permit
-from scoring import release, scores
+from scoring import release, scores, showing
 from scoring.population import Held
 from scoring.registry import InUse
 from scoring.release import Released
@@ -24,13 +24,10 @@ from scoring.tables import AnswerRow
 
 VALID_FOR = timedelta(days=30)
 LIST_MAX = 50
-SHOWN_A_DAY = 100
-"""Each showing stands in the person's log: nobody fills it up."""
-SHOWN = """
-select 1 from compliance_fact where grant_id = $1 and kind = 'answer_shown' and recorded_at > $2 limit $3
-"""
+INCOME: Final = "income"
+"""A kind of answer; under this name a limit tells which one it is made of."""
 PURPOSES: Mapping[str, Purpose] = {
-    "income": Purpose.INCOME_ESTIMATE,
+    INCOME: Purpose.INCOME_ESTIMATE,
     "limit": Purpose.CREDIT_ASSESSMENT,
     "portrait": Purpose.PORTRAIT,
 }
@@ -62,6 +59,8 @@ class Worked:
     active_days: tuple[int, ...]
     used: tuple[Category, ...]
     not_used: tuple[Category, ...]
+    until: datetime | None = None
+    """When what it is made of counts no more, where that is an answer too."""
 
 
 async def keep(
@@ -106,7 +105,7 @@ async def keep(
         fact=recorded.id,
         fact_promise=facts.promise(recorded),
         issued_at=act.now,
-        valid_until=min(act.now + VALID_FOR, permitted.expires_at),
+        valid_until=min(act.now + VALID_FOR, permitted.expires_at, worked.until or permitted.expires_at),
         using_db=act.db,
     )
     return released.as_kept(_answer(row, permitted))
@@ -128,37 +127,18 @@ async def show(act: Act, answer: UUID, kind: str) -> Released[Answer]:
     """Show an answer again: a disclosure like the first, so the permit and the channel must hold now."""
     row = await find(act, answer, kind)
     permitted = await permit_again(act, row)
-    shown = await act.db.execute_query_dict(SHOWN, [row.grant_id, act.now - timedelta(days=1), SHOWN_A_DAY])
-    if len(shown) >= SHOWN_A_DAY:
-        raise permits.ConsentFrequencyExceeded(
-            "keep what you were given: a day shows a person's answers so often and no more"
-        )
-
-    async def kept() -> Answer:
-        return _answer(row, permitted)
-
-    released = await release.release_evaluation(act, permitted, kept)
+    told_again = _answer(row, permitted)
+    released = await showing.release_again(act, permitted, told_again, recorded_as="answer_shown")
     told: dict[str, Json] = {"answer": ids.public("ans", row.id), "kind": row.kind}
     act.record("answer_shown", told, person=permitted.user, grant=permitted.grant)
     return released
 
 
 async def permit_again(act: Act, row: AnswerRow) -> Permit:
-    """The permit that lets an earlier answer be used again: the consent that it rested on, and no other.
-
-    Refuses (`ScoreSetAside`) what rests on data that were found wrong.
-    """
-    act.concern(UserId(row.user_id), GrantId(row.grant_id))
-    if row.set_aside_at:
-        raise scores.ScoreSetAside("do not use it any more; a new answer may be asked for")
-    used: Categories = frozenset(Category(c) for c in row.used)
-    purpose, recipient = PURPOSES[row.kind], PartnerId(row.partner)
-    permitted = await permits.permit(
-        act, UserId(row.user_id), purpose, used, recipient=recipient, count=False
-    )
-    if permitted.grant != row.grant_id:
-        raise permits.ConsentWithdrawn("the consent that this answer rested on has ended")
-    return permitted
+    """The permit that lets an earlier answer be used again; what is made of an income needs the income's too."""
+    if INCOME in row.told:
+        await permit_again(act, await find(act, ids.private("ans", row.told[INCOME]), INCOME))
+    return await showing.permit_again(act, row, PURPOSES[row.kind])
 
 
 async def refuse_outdated(act: Act, answer: UUID, *, disputed: bool, automation_objected: bool) -> None:

@@ -4,8 +4,9 @@ A statement about the model, worked out by the model: the person's own values, o
 to where others are, scored again. Only what a person can act on, only of what was shared, and no promise.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,12 @@ LEAST_POINTS = 10
 MOST_STEPS = 5
 """Half of all people lie between where somebody is and the furthest that is called plausible."""
 MOST_HINTS = 3
+
+SAID_TOGETHER: Mapping[Language, tuple[str, str]] = {
+    Language.EN: (", ", " and "),
+    Language.ZH_CN: ("、", "、"),
+}
+WINDOW = re.compile(r"_\d+d$")
 
 Way = Literal["better", "less"]
 """`better`: each measure of the behaviour goes the way that its feature declares as less risk. `less`: down, for what
@@ -59,7 +66,8 @@ def hints(
     """At most three hints, the smallest change first; none where no change of one behaviour gives 10 points.
 
     `values` may hold what is not shared: it is never read. A behaviour that several features measure moves as a whole,
-    each measure by the same number of tenths of the people that the model was trained on.
+    each measure by the same number of tenths of the people that the model was trained on; a part of it that goes with
+    what has no direction stays as it is.
     """
     tried = [
         (cause, steps, moved)
@@ -80,9 +88,15 @@ def hints(
     return tuple(sorted(found.values(), key=lambda hint: (hint.steps, -hint.points, hint.code))[:MOST_HINTS])
 
 
-def words(code: str, language: Language) -> str:
-    """What the person would have done, in their language."""
-    return str(_catalogue()[code][language.value])
+def words(code: str, moved: Iterable[str], language: Language) -> str:
+    """What the person would have done, in their language: only the parts of which one of these features moved."""
+    told, measures = _catalogue()[code], {_measure(feature) for feature in moved}
+    said = [
+        part[language.value] for part in told["parts"].values() if not measures.isdisjoint(part["measures"])
+    ]
+    *others, last = said
+    comma, last_comma = SAID_TOGETHER[language]
+    return str(told[language.value].format(last_comma.join([comma.join(others), last]) if others else last))
 
 
 def way(code: str) -> Way:
@@ -107,11 +121,28 @@ def _actionable(model: Scorer, shared: Categories) -> Sequence[Cause]:
 def _moved(model: Scorer, spread: Deciles, values: Values, cause: Cause, steps: int) -> Values | None:
     """The values with one behaviour moved; None where nothing of it moves."""
     moved, to_less = values.copy(), way(cause.code) == "less"
-    for place, each in enumerate(model.manifest.inputs):
-        if each.reason == cause.code and each.name in spread and not np.isnan(values[place]):
+    held = [(n, each) for n, each in enumerate(model.manifest.inputs) if not np.isnan(values[n])]
+    movable = _movable(cause, {_measure(each.name) for _, each in held})
+    for place, each in held:
+        if each.reason == cause.code and each.name in spread and _measure(each.name) in movable:
             sign = (-1 if each.monotone == 0 else 0) if to_less else -each.monotone
             moved[place] = _step(spread[each.name], values[place], sign * steps)
     return None if np.array_equal(moved, values, equal_nan=True) else moved
+
+
+def _movable(cause: Cause, held: Set[str]) -> frozenset[str]:
+    """The measures of a behaviour, without those of the parts that go with something of what is held."""
+    parts = _catalogue()[cause.code]["parts"].values()
+    return frozenset(
+        measure
+        for part in parts
+        if held.isdisjoint(part.get("goes_with", ()))
+        for measure in part["measures"]
+    )
+
+
+def _measure(feature: str) -> str:
+    return WINDOW.sub("", feature)
 
 
 def _step(deciles: Values, value: np.float32, steps: int) -> np.float32:

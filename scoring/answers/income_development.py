@@ -46,7 +46,6 @@ def develop(
         about={
             "set": behaviour.name,
             "split": split,
-            "permit": permit.digest,
             "stamp": "research_set",
             "name": name,
         },

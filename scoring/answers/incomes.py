@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -20,10 +20,11 @@ from scoring.kinds import Kind
 from scoring.population import Held
 from scoring.registry import NoModel
 from scoring.release import Released
+from scoring.replaying import Again, Recomputed
 from scoring.scorer import Evidence, Scorer, unpack
 from scoring.tables import AnswerRow, ModelRow
 
-KIND: Final = "income"
+KIND = given.INCOME
 PURPOSE = Purpose.INCOME_ESTIMATE
 PRODUCT = kinds.INCOME
 MINOR = 100
@@ -104,8 +105,8 @@ async def accuracy(act: Act, row: AnswerRow) -> dict[str, tuple[str, str]]:
     return {name: (tried[name]["model"], tried[name]["constant"]) for name in ACCURACIES}
 
 
-async def replay(act: Act, income: UUID) -> tuple[int, int]:
-    """Work an old estimate out again from what was recorded; return (amount then, amount now)."""
+async def replay(act: Act, income: UUID) -> Again:
+    """Work an old estimate out again from what was recorded. Records `income_replayed`."""
     row = await given.find(act, income, KIND)
     estimator = model((await ModelRow.get(id=row.model, using_db=act.db)).digest)
     evidence = Evidence(
@@ -114,9 +115,10 @@ async def replay(act: Act, income: UUID) -> tuple[int, int]:
     )
     values = np.asarray(unpack(row.vector))
     again = estimator.evaluate(values, evidence, frozenset(estimator.categories))
+    answer = Again(row.told["point"], again.point, told(again) == row.told, Recomputed.NOT_AT_HAND)
     act.record(
         "income_replayed",
-        {"answer": ids.public("ans", row.id), "same": told(again) == row.told},
+        {"answer": ids.public("ans", row.id), "same": answer.same},
         person=UserId(row.user_id),
     )
-    return row.told["point"], again.point
+    return answer

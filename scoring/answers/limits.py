@@ -10,7 +10,7 @@ from compliance import ids
 from compliance.act import Act
 from compliance.canonical import Json
 from compliance.refusals import Fault, NotFound, Unacceptable
-from compliance.vocabulary import AnswerForm, Categories, PartnerId, UserId
+from compliance.vocabulary import AnswerForm, Categories, Category, PartnerId, UserId
 from consent import permits
 from scoring import budget, population, registry, release, scores
 from scoring.answers import given, incomes
@@ -65,8 +65,8 @@ async def issue(
 ) -> Released[Answer]:
     """Suggest a limit for a product, from an income that the same recipient was told before and a band of now.
 
-    Both consents must live. A limit tells the band, so it needs a consent that allows the band, and is counted in the
-    budget of information. Records `limit_suggested`.
+    Both consents must live, now and whenever the limit is shown: it rests on the data of both. A limit tells the band, so it needs a consent that allows the band, and is counted in the
+    budget of information and among the choices of data. Records `limit_suggested`.
     """
     earned = await _income(act, income, user, recipient or act.tenant, frame)
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
@@ -84,16 +84,18 @@ async def issue(
             "limit_minor": suggested(low_minor, owed_minor, evaluation.band, frame),
             "currency": frame.currency,
             "product": ids.public("prd", frame.product),
-            "income": ids.public("ans", income),
+            given.INCOME: ids.public("ans", income),
             "owed_minor": owed_minor,
         }
+        used = {*evaluation.used, *map(Category, earned.used)}
         return Worked(
             told=told,
             held=held,
             events=tuple(held.evidence.events.get(c, 0) for c in scorer.categories),
             active_days=tuple(held.evidence.active_days.get(c, 0) for c in scorer.categories),
-            used=evaluation.used,
-            not_used=evaluation.not_used,
+            used=tuple(sorted(used)),
+            not_used=tuple(c for c in evaluation.not_used if c not in used),
+            until=earned.valid_until,
         )
 
     released = await release.release_evaluation(act, permitted, evaluate)

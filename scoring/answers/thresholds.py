@@ -17,11 +17,15 @@ from scoring.tables import CutoffRow, ScoreRow
 
 KEPT_FOR = CHANGED_EVERY = timedelta(days=90)
 """An answer is given again for as long as a cut-off stays as it is."""
+WAITS_FOR = timedelta(days=7)
+"""How long a cut-off that nobody approved stands in the way of another."""
+SETTING = 7_005
+"""Advisory locks of this class: one for each product whose cut-off is being set."""
 LISTED_MAX = 500
 KEPT = """
-select id from scoring_score
-where user_id = $1 and partner = $2 and product = $3 and grant_id = $4 and issued_at > $5 and set_aside_at is null
-order by issued_at desc limit 1
+select id, grant_id, cutoff from scoring_score
+where user_id = $1 and partner = $2 and product = $3 and issued_at > $5 and set_aside_at is null
+order by grant_id = $4 desc, issued_at desc limit 1
 """
 
 
@@ -40,9 +44,13 @@ class CutoffChangedTooOften(Refusal):
 async def record_cutoff(act: Act, partner: PartnerId, product: UUID, points: int) -> CutoffRow:
     """Record the points from which on a product's answers say `above`; they count once another person approves them.
 
-    Raises `CutoffChangedTooOften` within 90 days of the last approval. Records `cutoff_recorded`.
+    Raises `CutoffChangedTooOften` within 90 days of the last approval, and while another waits for its approval, for
+    seven days at most. Records `cutoff_recorded`.
     """
     await _refuse_too_often(act, product)
+    waiting = CutoffRow.filter(product=product, approved_at=None, recorded_at__gt=act.now - WAITS_FOR)
+    if await waiting.using_db(act.db).exists():
+        raise CutoffChangedTooOften("another cut-off waits for its approval")
     row = await CutoffRow.create(
         id=ids.ordered_id(),
         partner=partner,
@@ -83,18 +91,19 @@ async def issue(
     """Say whether a person's points reach the cut-off of one product of the recipient's.
 
     For 90 days, while the consent it rests on lives, the first answer is given again, whatever became of the cut-off,
-    the data or the model. So a bank that moves its cut-off, or asks each month, learns nothing more; and what it asks
-    about several products is counted in the budget of information.
+    the data or the model. Under a new consent it is worked out anew, against the same cut-off. So a bank that moves its
+    cut-off, or asks each month, learns nothing more; and what it asks about several products is counted in the budget
+    of information.
     """
     permitted = await permits.permit(act, user, scores.PURPOSE, wanted, recipient=recipient)
     scores.refuse_form(permitted, AnswerForm.THRESHOLD)
     kept = await act.db.execute_query_dict(
         KEPT, [user, permitted.recipient, product, permitted.grant, act.now - KEPT_FOR]
     )
-    if kept:
+    if kept and kept[0]["grant_id"] == permitted.grant:
         return await scores.show(act, kept[0]["id"])
-    in_force = await _in_force(act, permitted.recipient, product)
-    against = Against(product, in_force.points, KEPT_FOR)
+    cutoff = kept[0]["cutoff"] if kept else (await _in_force(act, permitted.recipient, product)).points
+    against = Against(product, cutoff, KEPT_FOR)
     return await scores.issue_for(act, permitted, answer=AnswerForm.THRESHOLD, against=against)
 
 
@@ -112,6 +121,8 @@ async def _in_force(act: Act, partner: PartnerId, product: UUID) -> CutoffRow:
 
 
 async def _refuse_too_often(act: Act, product: UUID) -> None:
+    """Whoever sets the cut-off of this product next waits here, and finds what was set."""
+    await act.db.execute_query_dict("select pg_advisory_xact_lock($1, hashtext($2))", [SETTING, str(product)])
     lately = CutoffRow.filter(product=product, approved_at__gt=act.now - CHANGED_EVERY)
     if await lately.using_db(act.db).exists():
         raise CutoffChangedTooOften("a cut-off stays as it is for 90 days")

@@ -26,7 +26,7 @@ alter table scoring_score add column product uuid, add column cutoff int;
 alter table scoring_score add check ((answer = 'threshold') = (product is not null and cutoff is not null));
 create index on scoring_score (user_id, partner, product) where product is not null;
 
--- An income, a limit or a portrait as it was told, with all that is needed to work it out again.
+-- An income, a limit or a portrait as it was told, with what it rests on.
 create table scoring_answer (
     id uuid primary key,
     kind text not null check (kind in ('income', 'limit', 'portrait')),

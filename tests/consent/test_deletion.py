@@ -23,7 +23,7 @@ from compliance.vocabulary import Worker
 from consent import capsules, deletion, effects, grants, people, permits
 from consent.people import NewPerson
 from partners import outcomes
-from scoring import population, replaying, scores
+from scoring import population, replaying, scores, showing
 
 CLERK = Worker("clerk")
 
@@ -359,7 +359,7 @@ async def test_an_answer_about_somebody_deleted_is_repeated_the_same():
 
 @pytest.mark.usefixtures("here")
 async def test_a_bank_fills_up_nobodys_log(monkeypatch):
-    monkeypatch.setattr(scores, "SHOWN_A_DAY", 2)
+    monkeypatch.setattr(showing, "SHOWN_A_DAY", 2)
     bank = await world.a_bank()
     [person] = await world.persons(1)
     await world.granted(person, bank)

@@ -1,6 +1,9 @@
 """What would help: true of the model, about what was shared and can be acted on, and no promise."""
 
+import re
 import tomllib
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,10 +16,11 @@ from compliance import ids
 from compliance.act import open_act
 from compliance.vocabulary import Category, Language
 from consent import permits
-from scoring import deciles, explanation, feature_catalogue, manifest, own_scores, registry
+from scoring import deciles, explanation, feature_catalogue, manifest, own_scores, registry, trees
 from scoring.answers import hints
 from scoring.answers.hints import CATALOGUE, LEAST_POINTS, MOST_STEPS
-from scoring.scorer import InsufficientEvidence
+from scoring.features import Feature, Matrix
+from scoring.scorer import InsufficientEvidence, Scorer
 
 MODEL = small_models.loaded()
 MATRIX, _ = small_models.people()
@@ -106,20 +110,107 @@ def test_deciles_are_values_that_people_have():
         assert (np.diff(SPREAD[each.name]) >= 0).all()
 
 
+def directions_of(code: str) -> dict[str, int]:
+    """The public catalogue's measures of one behaviour, and the direction of each."""
+    everything = (*feature_catalogue.DEFINITIONS, *feature_catalogue.ASKED)
+    return {each.name: each.monotone for each in everything if explanation.cause(each.reason).code == code}
+
+
 @pytest.mark.parametrize("code", WORDS)
 def test_every_word_is_for_a_behaviour_that_can_be_acted_on(code):
     words = WORDS[code]
     assert REASONS[code]["actionable"]
     assert REASONS[code]["version"] == words["version"]
-    assert words.keys() == {"version", "way", "zh-CN", "en"}
+    assert words.keys() == {"version", "way", "parts", "zh-CN", "en"}
     for language in Language:
         assert inducing_words.found(words[language.value]) == []
-    of_code = [each for each in feature_catalogue.DEFINITIONS if each.reason == code]
+        assert all(inducing_words.found(part[language.value]) == [] for part in words["parts"].values())
+    of_code = directions_of(code)
+    named = [measure for part in words["parts"].values() for measure in part["measures"]]
+    goes_with = [measure for part in words["parts"].values() for measure in part.get("goes_with", ())]
+    assert len(named) == len(set(named))
+    assert {of_code[each] for each in goes_with} <= {0}
     if words["way"] == "better":
-        assert any(each.monotone for each in of_code)
+        assert set(named) == {each for each, direction in of_code.items() if direction}
     else:
-        assert words["way"] == "less"
-        assert not of_code
+        assert (words["way"], set(of_code.values()), set(named)) == ("less", {0}, set(of_code))
+
+
+# With all that the public catalogue has of two behaviours, as a model of real data has it
+
+CODES = ("CH-001", "CH-011", "AA-001")
+
+
+@cache
+def whole() -> tuple[Scorer, deciles.Deciles, Matrix]:
+    """A model of people of whom everything goes the better or the worse way together, with some noise."""
+    random = np.random.default_rng(5)
+    latent = random.normal(size=small_models.PEOPLE)
+    of = [d for d in feature_catalogue.DEFINITIONS if explanation.cause(d.reason).code in CODES]
+    named = tuple(
+        Feature(f"{d.name}_{n}d", d.category, d.unit, n, d.monotone, d.why, d.reason, d.expression)
+        for d in of
+        for n in d.windows
+    )
+    columns = [(each.monotone or 1) * latent + random.normal(size=small_models.PEOPLE) for each in named]
+    held = {each.category: np.full(small_models.PEOPLE, 60, np.int32) for each in named}
+    values = np.asfortranarray(np.array(columns, np.float32).T)
+    people = replace(small_models.people()[0], features=named, values=values, events=held, active_days=held)
+    defaulted = random.random(small_models.PEOPLE) < 1 / (1 + np.exp(1.2 - 1.3 * latent))
+    files = small_models.train(people, defaulted).files
+    model = Scorer("0" * 64, manifest.decode(files[manifest.MANIFEST]), trees.read(files[manifest.TREES]))
+    return model, deciles.read(files[manifest.DECILES]), people
+
+
+def told_of(row: int, without: tuple[str, ...] = ()):
+    """The hints of one of these people, were these features without a value."""
+    model, spread, people = whole()
+    values = people.values[row].copy()
+    values[[each.name in without for each in model.manifest.inputs]] = np.nan
+    return hints.hints(model, spread, values, small_models.evidence(people, row), frozenset(people.events))
+
+
+def moved_measures(hint) -> set[str]:
+    return {re.sub(r"_[0-9]+d$", "", move.feature) for move in hint.moves}
+
+
+@pytest.mark.parametrize("language", Language)
+def test_only_what_moved_is_said(language):
+    said = set()
+    for row in range(200):
+        for hint in told_of(row):
+            text = hints.words(hint.code, [move.feature for move in hint.moves], language)
+            for name, part in WORDS[hint.code]["parts"].items():
+                moves = not moved_measures(hint).isdisjoint(part["measures"])
+                assert (part[language.value] in text) == moves, text
+                said.add((hint.code, name, moves))
+    assert {("CH-001", "late", True), ("CH-011", "paid", True), ("AA-001", "bills", True)} <= said
+    assert {name for code, name, moves in said if code == "CH-001" and not moves}
+
+
+def test_what_goes_with_something_of_no_direction_stays_as_it_is():
+    """Who opens apps on more days also looks at more pages: what that does to the points, the model cannot say."""
+    moved = {measure for row in range(200) for hint in told_of(row) for measure in moved_measures(hint)}
+    assert moved > {"bill_checks", "payment_last", "days_late_mean"}
+    assert not moved & {"page_view_days", "page_view_gap_mean", "page_view_days_since"}
+    assert not moved & {"utilisation_last", "utilisation_mean"}
+    alone = ("page_views_30d", "page_views_90d")
+    moved = {
+        measure for row in range(200) for hint in told_of(row, alone) for measure in moved_measures(hint)
+    }
+    assert "page_view_days" in moved
+
+
+def test_two_parts_are_joined_by_and():
+    moved = ["late_count_365d", "days_late_mean_90d", "days_late_deviation_365d"]
+    assert hints.words("CH-001", moved, Language.EN) == (
+        "If in the past year you had repaid your loans earlier, been late with your loans less often"
+        " and repaid your loans at steadier times"
+    )
+    assert (
+        hints.words("CH-001", moved[:2], Language.ZH_CN)
+        == "如果您过去一年还借款更早一些、晚还借款的次数少一些"
+    )
 
 
 async def test_a_person_reads_it_with_their_score(database, home):
@@ -134,15 +225,15 @@ async def test_a_person_reads_it_with_their_score(database, home):
         (hint, *_) = found(row, ALL - {Category.SHOPPING})
         async with open_act(person, None) as act:
             mine = await own_scores.one(act, permits.own_permit(act), score.id, Language.EN)
-        assert mine.hints[0] == (hint, WORDS[hint.code]["en"])
+        assert mine.hints[0] == (hint, "If in the past year you had been late with your loans less often")
         browser = await here.browser(person)
         name = ids.public("scr", score.id)
         told = world.told(await browser.call("GET", f"/v1/me/scores/{name}?lang=zh-CN"), 200)
         assert told["hints"][0]["points"] == hint.points
-        assert told["hints"][0]["text"] == WORDS[hint.code]["zh-CN"]
+        assert told["hints"][0]["text"] == "如果您过去一年晚还借款的次数少一些"
         assert "hints" not in world.told(await browser.call("GET", "/v1/me/scores"), 200)["items"][0]
         page = (await browser.call("GET", f"/me/scores/{name}")).text
-        assert WORDS[hint.code]["zh-CN"] in page
+        assert "如果您过去一年晚还借款的次数少一些" in page
         assert f"{hint.points}分" in page
 
 

@@ -11,10 +11,14 @@ import pytest
 from support import small_incomes, small_models, world
 from support.world import ALL, told
 
+from api import auditing
+from api.running import Standing
+from api.settings import Settings
 from api.v1 import incomes as wire
+from compliance import database as databases
 from compliance import facts, ids
 from compliance.act import open_act
-from compliance.vocabulary import Category, PartnerKind, Purpose
+from compliance.vocabulary import OFFERED, Category, PartnerKind, Purpose
 from consent import disputes, permits
 from consent.permits import ConsentMissing, ConsentWithdrawn
 from scoring import registry, training
@@ -23,7 +27,7 @@ from scoring.answers.income import IncomeModel
 from scoring.registry import NoModel, NotPromotable
 from scoring.release import NoLawfulChannel
 from scoring.scorer import InsufficientEvidence
-from scoring.scores import ScoreSetAside
+from scoring.showing import ScoreSetAside
 
 INCOME = Purpose.INCOME_ESTIMATE
 DEVICE = frozenset({Category.DEVICE_USAGE})
@@ -168,8 +172,8 @@ async def test_a_fresh_process_works_out_the_same(bank):
     await world.granted(person, bank, INCOME, categories=ALL - DEVICE)
     row, _ = await asked(bank, person)
     async with open_act(world.VALIDATOR, None) as act:
-        then, now = await incomes.replay(act, row.id)
-    assert then == now == row.told["point"]
+        again = await incomes.replay(act, row.id)
+    assert (again.then, again.now, again.same) == (row.told["point"], row.told["point"], True)
     program = (
         "import sys, json; from pathlib import Path; from scoring.answers.income import IncomeModel;"
         "from scoring.scorer import Evidence, unpack; model = IncomeModel.load(Path(sys.argv[1]));"
@@ -184,6 +188,24 @@ async def test_a_fresh_process_works_out_the_same(bank):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout.split() == [str(row.told[name]) for name in ("low", "point", "high")]
+
+
+async def test_the_command_line_computes_it_again(database, home, capsys):
+    found = Standing(Settings(home, "production", world.ISSUER, None, OFFERED), database)
+    async with databases.opened(database, home, found.settings.origin):
+        await world.put_model_in_use()
+        await world.put_income_model_in_use()
+        await world.open_channel()
+        (person,) = await world.persons(1)
+        bank = await world.a_bank()
+        await world.granted(person, bank, INCOME)
+        row, _ = await asked(bank, person)
+    name, point = ids.public("ans", row.id), row.told["point"]
+    assert await auditing.replay(found, name, None) == auditing.WHOLE
+    assert (
+        f"{name}: {point} a month then, {point} a month now; the whole answer the same"
+        in capsys.readouterr().out
+    )
 
 
 async def test_a_model_that_reads_other_features_is_not_fed_with_gaps(bank, monkeypatch):
@@ -229,9 +251,10 @@ async def test_over_http(database, home):
         told(await rival.call("GET", made.headers["Location"]), 404)
         browser = await here.browser(person)
         mine = told(await browser.call("GET", "/v1/me/answers"), 200)["items"]
-        assert [(each["id"], each["kind"], each["told"]["band"]) for each in mine] == [
-            (income["id"], "income", income["band"])
-        ]
+        assert [(each["id"], each["kind"]) for each in mine] == [(income["id"], "income")]
+        assert mine[0]["income"] == {
+            name: income[name] for name in ("point", "low", "high", "band", "confidence")
+        }
         disputed = {"text": "Not mine.", "category": "shopping"}
         told(await browser.call("POST", "/v1/me/disputes", disputed), 201)
         outdated = told(await software.call("POST", "/v1/incomes", body, key="one"), 409)

@@ -10,14 +10,17 @@ from support.world import ALL, SCORING, told
 from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
-from compliance.vocabulary import AnswerForm, Purpose
+from compliance.vocabulary import AnswerForm, Category, Purpose
+from consent import access_log, disputes, permits
 from consent.permits import ConsentWithdrawn
+from scoring.answers import corrections, incomes, limits
 from scoring.answers import given as answers
-from scoring.answers import incomes, limits
 from scoring.answers.limits import MONTHS, Frame, suggested
 from scoring.budget import BITS_MAX
 from scoring.policy import BANDS
 from scoring.scores import AnswerNotGranted
+from scoring.set_changes import SetChangedTooOften
+from scoring.showing import ScoreSetAside
 
 INCOME = Purpose.INCOME_ESTIMATE
 PRODUCT = ids.random_id()
@@ -126,6 +129,95 @@ async def test_limits_and_scores_share_one_budget(bank, owner):
     assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 3 + 10 < BITS_MAX["full"]
 
 
+SHOPPING = Category.SHOPPING
+
+
+async def a_limit_from_wider_income(bank):
+    """The income rests on shopping; the consent to the score does not."""
+    person, earned, income = await a_person(bank, categories=ALL - {SHOPPING})
+    assert SHOPPING in income.used
+    return person, earned, income, await asked(bank, person, income.id)
+
+
+async def shown(bank, limit):
+    async with open_act(bank, SCORING) as act:
+        return (await answers.show(act, limit.id, limits.KIND)).value
+
+
+async def test_a_limit_rests_on_what_its_income_rests_on(bank):
+    person, _, income, limit = await a_limit_from_wider_income(bank)
+    assert set(limit.used) >= set(income.used)
+    assert not set(limit.used) & set(limit.not_used)
+    async with open_act(person, None) as act:
+        await disputes.raise_category(act, permits.own_permit(act), SHOPPING, "Not mine.")
+    assert (await shown(bank, limit)).disputed
+
+
+async def test_what_its_income_rests_on_found_wrong_takes_the_limit_with_it(bank, owner):
+    person, _, _, limit = await a_limit_from_wider_income(bank)
+    async with open_act(person, None) as act:
+        dispute = await disputes.raise_category(act, permits.own_permit(act), SHOPPING, "Not mine.")
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "the person disputes it")
+        await corrections.answer_dispute(act, looks, dispute.id, upheld=True, text="You are right.")
+    assert await owner.fetchval("select bool_and(set_aside_at is not null) from scoring_answer")
+    with pytest.raises(ScoreSetAside):
+        await shown(bank, limit)
+
+
+async def test_a_limit_is_shown_only_while_the_consent_to_its_income_lives(bank, owner):
+    person, earned, income, limit = await a_limit_from_wider_income(bank)
+    assert (await shown(bank, limit)).row.told == limit.told
+    assert limit.valid_until <= income.valid_until
+    await world.withdrawn(person, earned.id)
+    with pytest.raises(ConsentWithdrawn):
+        await shown(bank, limit)
+    with pytest.raises(ConsentWithdrawn):
+        async with open_act(bank, SCORING) as act:
+            await answers.refuse_outdated(act, limit.id, disputed=False, automation_objected=False)
+
+
+async def chosen(bank, person, sets):
+    """Consents to one choice of data after another, each given when the last one was ended."""
+    for categories in sets:
+        grant = await world.granted(person, bank, categories=categories)
+        yield
+        await world.withdrawn(person, grant.id)
+
+
+async def test_a_limit_counts_among_the_choices_of_data(bank, owner):
+    """A third choice is refused whichever is asked for first, and however often: each tells the band."""
+    (person,) = await world.persons(1)
+    await world.granted(person, bank, INCOME)
+    income = (await income_of(bank, person)).id
+    some = sorted(ALL)
+    async for _ in chosen(bank, person, [ALL, ALL - {some[0]}]):
+        await asked(bank, person, income)
+    for _ in range(2):
+        async for _ in chosen(bank, person, [ALL - {some[1]}]):
+            for ask in (asked(bank, person, income), world.scored(bank, person)):
+                with pytest.raises(SetChangedTooOften):
+                    await ask
+    async for _ in chosen(bank, person, [ALL - {some[0]}]):
+        assert await asked(bank, person, income)
+
+
+async def test_an_answer_costs_no_look_at_the_choices_of_data_but_the_first(bank, monkeypatch):
+    """One statement more for the first answer under a consent, and none for those after it."""
+    person, _, income = await a_person(bank)
+    looks, look = [], access_log.sets_used
+
+    async def counted(*said):
+        looks.append(said)
+        return await look(*said)
+
+    monkeypatch.setattr(access_log, "sets_used", counted)
+    for _ in range(2):
+        await asked(bank, person, income.id)
+        await world.scored(bank, person)
+    assert len(looks) == 1
+
+
 async def test_an_old_income_or_another_currency_carries_no_limit(bank, owner):
     person, _, income = await a_person(bank)
     with pytest.raises(Unacceptable):
@@ -162,4 +254,8 @@ async def test_over_http(database, home):
         dollars = {"amount_minor": 0, "currency": "USD"}
         told(await software.call("POST", "/v1/limits", body | {"owed": dollars}), 422)
         told(await software.call("GET", f"/v1/incomes/{limit['id']}"), 404)
+        mine = told(await (await here.browser(person)).call("GET", "/v1/me/answers"), 200)["items"]
+        assert mine[0]["limit"] == {
+            name: limit[name] for name in ("limit", "formula", "product", "income", "owed")
+        }
     assert answers.PURPOSES[limits.KIND] is SCORING

@@ -19,7 +19,7 @@ RULES = """
 [risk_appetite]
 version = 1
 categories = ["credit_history", "shopping"]
-measures = [{ feature = "credit_history_0", more = true }, { feature = "shopping_0", more = false }]
+measures = [{ feature = "late_count_30d", more = true }, { feature = "shopping_0", more = false }]
 [product_need]
 version = 2
 categories = ["shopping"]
@@ -29,7 +29,7 @@ APPETITE = Rule(
     "risk_appetite",
     1,
     frozenset({CREDIT, SHOPPING}),
-    (Measure("credit_history_0", True), Measure("shopping_0", False)),
+    (Measure("late_count_30d", True), Measure("shopping_0", False)),
 )
 NEED = Rule("product_need", 2, frozenset({SHOPPING}), (Measure("shopping_0", True),))
 
@@ -53,16 +53,16 @@ def test_a_step_is_where_somebody_stands_among_people(value, step):
 
 
 def test_more_of_one_and_less_of_another_make_it_high():
-    assert drawn(with_values(credit_history_0=9, shopping_0=-9))["risk_appetite"] is Step.HIGH
-    assert drawn(with_values(credit_history_0=9, shopping_0=9))["risk_appetite"] is Step.MEDIUM
-    assert drawn(with_values(credit_history_0=-9, shopping_0=9))["risk_appetite"] is Step.LOW
+    assert drawn(with_values(late_count_30d=9, shopping_0=-9))["risk_appetite"] is Step.HIGH
+    assert drawn(with_values(late_count_30d=9, shopping_0=9))["risk_appetite"] is Step.MEDIUM
+    assert drawn(with_values(late_count_30d=-9, shopping_0=9))["risk_appetite"] is Step.LOW
 
 
 def test_an_attribute_needs_all_its_categories_and_reads_no_other():
     assert drawn(with_values(), ALL - {CREDIT}).keys() == {"product_need"}
     assert drawn(with_values(), ALL - {SHOPPING}) == {}
     first = drawn(with_values(), frozenset({SHOPPING}))
-    assert drawn(with_values(credit_history_0=99), frozenset({SHOPPING})) == first
+    assert drawn(with_values(late_count_30d=99), frozenset({SHOPPING})) == first
 
 
 def test_what_is_not_held_is_not_drawn():
@@ -108,4 +108,6 @@ async def test_over_http(database, home, tmp_path, monkeypatch):
         part = told(await software.call("POST", "/v1/portraits", bodies[1]), 201)
         assert part["attributes"] == {"product_need": whole["attributes"]["product_need"]}
         assert part["coverage"]["used"] == ["shopping"]
+        (mine,) = told(await (await here.browser(people[1])).call("GET", "/v1/me/answers"), 200)["items"]
+        assert (mine["kind"], mine["portrait"]) == ("portrait", {"attributes": part["attributes"]})
     portraits.rules.cache_clear()

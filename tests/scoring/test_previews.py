@@ -165,7 +165,7 @@ async def test_it_is_kept_for_the_person_alone_and_ends_with_the_consent(
         ((kept, shown),) = await previews.mine(view, person.user, GrantId(row.id))
     assert shown == lines
     helps = [
-        (hint.points, hints.words(hint.code, Language.EN))
+        (hint.points, hints.words(hint.code, (move.feature for move in hint.moves), Language.EN))
         for hint in small_models.hints(world.rich_rows()[0])
     ]
     assert [*previews.helps(kept, Language.EN)] == helps

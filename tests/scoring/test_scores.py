@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,11 @@ from support.world import ALL, SCORING
 
 from api.v1 import scores as wire
 from compliance import facts, ids
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.canonical import digest
 from compliance.refusals import NotFound
-from compliance.vocabulary import AnswerForm, Category, Channel, PartnerKind
+from compliance.vocabulary import AnswerForm, Category, Channel, PartnerKind, Purpose
+from consent import access_log
 from consent.permits import CategoryNotGranted, ConsentWithdrawn
 from scoring import replaying, scores
 from scoring.release import NoLawfulChannel, Released
@@ -183,6 +185,31 @@ async def test_a_relay_is_no_way_to_a_third_choice(bank):
     assert await world.scored(bureau, person, recipient=bank.partner)
 
 
+async def test_which_choices_were_used_is_told_to_nobody_else(bank):
+    """The database itself answers the recipient, a bureau that relays to it, the person and the platform."""
+    bureau = await world.a_bank("bureau", PartnerKind.CREDIT_BUREAU)
+    rival = await world.a_bank("beta")
+    person, other = await world.persons(2)
+    await world.granted(person, bank)
+    await world.scored(bank, person)
+
+    async def sees(principal, purpose=SCORING):
+        async with open_view(principal) as view:
+            since = view.now - timedelta(days=90)
+            return bool(await access_log.sets_used(view, person.user, purpose, bank.partner, since))
+
+    told = [await sees(each) for each in (bank, person, world.STORY, world.OFFICER)]
+    assert told == [True, True, True, True]
+    assert [await sees(each) for each in (rival, other, bureau)] == [False, False, False]
+    to_relay = {"recipient": bank.partner, "bureau": bureau.partner}
+    await world.granted(person, bureau, Purpose.INCOME_ESTIMATE, **to_relay)
+    assert not await sees(bureau)
+    relayed = await world.granted(person, bureau, **to_relay)
+    assert await sees(bureau)
+    await world.withdrawn(person, relayed.id)
+    assert not await sees(bureau)
+
+
 async def test_after_ninety_days_a_choice_is_new_again(bank, owner):
     (person,) = await world.persons(1)
     for chosen in (ALL, ALL - DEVICE):
@@ -290,7 +317,7 @@ import asyncio, sys
 from pathlib import Path
 from uuid import UUID
 from compliance import database as databases
-from compliance.act import open_act
+from compliance.act import open_act, open_view
 from compliance.database import Database
 from compliance.vocabulary import Worker
 from scoring import replaying, scores

@@ -1,6 +1,8 @@
 """Above or below one cut-off: two people set it, the answer stays, and whoever asks in many ways learns no more."""
 
+import asyncio
 import math
+from contextvars import Context
 from datetime import timedelta
 from uuid import uuid4
 
@@ -44,6 +46,10 @@ async def a_cutoff(bank, points: int):
 async def set_cutoff(bank, product, points: int):
     async with open_act(MANAGER, None) as act:
         row = await thresholds.record_cutoff(act, bank.partner, product, points)
+    return await approved(row)
+
+
+async def approved(row):
     async with open_act(OFFICER, None) as act:
         return await thresholds.approve_cutoff(act, row.id)
 
@@ -125,14 +131,56 @@ async def test_a_cutoff_changes_once_in_90_days(bank, owner):
     with pytest.raises(CutoffChangedTooOften):
         await set_cutoff(bank, product, 610)
     await days_go_by(owner, 90)
+    for _ in range(2):
+        await approved(await set_cutoff(bank, product, 610))
+        await days_go_by(owner, 91)
+
+
+async def recorded(bank, product, points):
     async with open_act(MANAGER, None) as act:
-        waiting = [await thresholds.record_cutoff(act, bank.partner, product, n) for n in (610, 620)]
-    async with open_act(OFFICER, None) as act:
-        await thresholds.approve_cutoff(act, waiting[0].id)
-        await thresholds.approve_cutoff(act, waiting[0].id)
+        return await thresholds.record_cutoff(act, bank.partner, product, points)
+
+
+async def test_one_change_waits_at_a_time_and_not_for_ever(bank, owner):
+    product = await a_product(bank.partner)
+    first = await recorded(bank, product, 610)
     with pytest.raises(CutoffChangedTooOften):
-        async with open_act(OFFICER, None) as act:
-            await thresholds.approve_cutoff(act, waiting[1].id)
+        await recorded(bank, product, 620)
+    await owner.execute("update scoring_cutoff set recorded_at = recorded_at - interval '8 days'")
+    second = await recorded(bank, product, 620)
+    await approved(second)
+    await approved(second)
+    with pytest.raises(CutoffChangedTooOften):
+        await approved(first)
+
+
+async def test_of_two_changes_at_once_one_counts(bank, owner):
+    """Both people come to the same moment, each in a transaction of their own."""
+    both = asyncio.Barrier(2)
+
+    async def at_once(principal, change):
+        async with open_act(principal, None) as act:
+            await both.wait()
+            return await change(act)
+
+    async def changed(principal, *changes):
+        tasks = [asyncio.create_task(at_once(principal, each), context=Context()) for each in changes]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    def record(points):
+        return lambda act: thresholds.record_cutoff(act, bank.partner, product, points)
+
+    def approve(row):
+        return lambda act: thresholds.approve_cutoff(act, row.id)
+
+    product = await a_product(bank.partner)
+    outcomes = await changed(MANAGER, record(610), record(620))
+    assert sum(isinstance(each, CutoffChangedTooOften) for each in outcomes) == 1
+    await owner.execute("update scoring_cutoff set recorded_at = recorded_at - interval '8 days'")
+    (first,) = [each for each in outcomes if not isinstance(each, CutoffChangedTooOften)]
+    outcomes = await changed(OFFICER, approve(first), approve(await recorded(bank, product, 630)))
+    assert sum(isinstance(each, CutoffChangedTooOften) for each in outcomes) == 1
+    assert await owner.fetchval("select count(*) from scoring_cutoff where approved_at is not null") == 1
 
 
 @pytest.mark.parametrize(
@@ -166,6 +214,35 @@ async def test_a_withdrawn_consent_takes_the_kept_answer_with_it(bank):
         await asked(bank, person, product)
     await world.granted(person, bank, answer=THRESHOLD)
     assert (await asked(bank, person, product)).id != first.id
+
+
+async def test_a_new_consent_is_no_way_to_another_cutoff(bank, owner):
+    """Withdrawn and given again, with a cut-off that moved each time: the first one is asked about, within the budget."""
+    (person,) = await world.persons(1, rows=(world.rich_rows()[0],))
+    product = await a_product(bank.partner)
+    told = []
+    for cutoff in range(LOWEST_POINTS + 100, HIGHEST_POINTS, 100):
+        await set_cutoff(bank, product, cutoff)
+        grant = await world.granted(person, bank, answer=THRESHOLD)
+        told.append(await asked(bank, person, product))
+        await world.withdrawn(person, grant.id)
+        await owner.execute("update scoring_cutoff set approved_at = approved_at - interval '91 days'")
+    assert len({each.id for each in told}) == len(told) > 2
+    assert len({each.above for each in told}) == 1
+    assert await owner.fetchval("select count(distinct cutoff) from scoring_score") == 1
+    assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 1
+
+
+async def test_another_cutoff_is_another_question(bank, owner):
+    (person,) = await world.persons(1, rows=(world.rich_rows()[0],))
+    product = await a_product(bank.partner)
+    await world.granted(person, bank, answer=THRESHOLD)
+    for cutoff in (500, 600):
+        await set_cutoff(bank, product, cutoff)
+        await asked(bank, person, product)
+        await owner.execute("update scoring_cutoff set approved_at = approved_at - interval '91 days'")
+        await owner.execute("update scoring_score set issued_at = issued_at - interval '91 days'")
+    assert await owner.fetchval("select sum(bits) from scoring_disclosure") == 2
 
 
 async def test_no_channel_no_answer_though_one_is_kept(bank, owner):
