@@ -1,8 +1,11 @@
 """Feature shards of everybody in a population permit: only what each of them shares, as it stands in the database."""
 
+import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from compliance.act import Act
@@ -11,7 +14,7 @@ from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
 from consent.permits import PopulationPermit
 from scoring import registry, release, scorer
-from scoring.runs import plans, shards
+from scoring.runs import leaving, plans, shards
 from scoring.runs.plans import Plan, Shard
 from scoring.runs.shards import People, Stamp
 from scoring.scorer import Scorer, unpack
@@ -43,6 +46,19 @@ async def write(act: Act, recipient: PartnerId, run: Path) -> Plan:
 
     released = await release.release_evaluation(act, permitted, written)
     return Plan(_stamp(permitted, model), act.now.isoformat(), released.value)
+
+
+async def keep_permitted(act: Act, recipient: PartnerId, run: Path, *, patient: bool) -> None:
+    """Take out of a run whoever may not be in it now, or not with these categories. Records `population_permitted`.
+
+    Raises `ShardUnusable` where a shard is not whole, and `RunBusy` unless `patient`.
+    """
+    stamp = plans.plan(run).stamp
+    model, cutoff = registry.scorer(stamp.model), datetime.fromisoformat(stamp.data_cutoff)
+    permitted = await permits.population_permit(act, Purpose.PRESCREEN, recipient, cutoff)
+    rows = [(*shards.halves(user), mask(model, shared)) for user, shared in permitted.masks.items()]
+    allowed = pl.DataFrame(rows, schema={**shards.USER, shards.MASK: pl.UInt16}, orient="row")
+    await asyncio.to_thread(leaving.keep_only, run, allowed, patient=patient)
 
 
 def _stamp(permitted: PopulationPermit, model: Scorer) -> Stamp:
