@@ -38,6 +38,15 @@ def unfinished(folder: Path, recipient: PartnerId, model: str) -> Path | None:
     return None
 
 
+def finished(folder: Path, recipient: PartnerId, model: str) -> Path | None:
+    """The newest run of a recipient's that is finished by this model."""
+    for run in sorted((folder / ids.public("ptn", recipient)).glob("*"), reverse=True):
+        told = plans.manifest(run)
+        if told and told.stamp.model == model:
+            return run
+    return None
+
+
 def finish(run: Path) -> None:
     """A finished run needs its features no more, and takes the place of its recipient's others."""
     with plans.alone(run, patient=True):  # who is being taken out of it is taken out of the whole of it

@@ -26,6 +26,7 @@ USER: Final[Types] = {"user_high": pl.UInt64, "user_low": pl.UInt64}
 """The 128 bits of a user's id: two numbers are read faster than text, and sort as the id does."""
 MASK = "mask"
 KEYS: Final = [*USER, MASK]
+KEYED: Final = pl.Schema({**USER, MASK: pl.UInt16})
 POINTS: Final = pl.Schema(
     {**USER, MASK: pl.UInt16, "points": pl.Int16, "band": pl.Enum(BANDS), "log_odds": pl.Float64}
 )
@@ -73,6 +74,11 @@ class People:
 def name(number: int) -> str:
     """What a shard's file is called."""
     return f"{number:05}.parquet"
+
+
+def user(high: int, low: int) -> UUID:
+    """The user of whom a shard holds these halves."""
+    return UUID(int=high << 64 | low)
 
 
 def place(user: UUID, shards: int) -> int:
