@@ -19,7 +19,6 @@ from partners import directory
 from scoring import registry, release
 from scoring.runs import keeping, people, plans
 from scoring.runs.faults import ShardUnusable
-from scoring.runs.plans import Manifest
 from scoring.runs.run import score
 from scoring.runs.runners import Runner
 
@@ -39,29 +38,41 @@ async def run(found: Standing, bank: str, runner: Runner) -> int:
 async def score_everybody(bank: str, runner: Runner) -> tuple[Path, dict[str, Json]]:
     """Go on with the bank's run that was cut off, or make a new one, and finish it: its folder and what was recorded.
 
-    Records `population_permitted`, when the run is new, and `population_scored`. A run that turns out to be damaged is
+    Who may not be in it any more is taken out before it goes on, and before it is finished. Records
+    `population_permitted`, each time that is looked at, and `population_scored`. A run that turns out to be damaged is
     deleted; called again, this makes it anew.
     """
     recipient, model = await _wanted(bank)
-    folder = keeping.unfinished(keeping.folder(), recipient, model) or await _new(recipient)
-    plan = plans.plan(folder)
+    begun = keeping.unfinished(keeping.folder(), recipient, model)
+    folder = begun or await _new(recipient)
     try:
-        manifest = _scored(folder, model, runner)
+        if begun:
+            async with open_act(SCORER, Purpose.PRESCREEN) as act:
+                await people.keep_permitted(act, recipient, begun, patient=False)
+        _scored(folder, model, runner)
+        async with open_act(SCORER, Purpose.PRESCREEN) as act:
+            await people.keep_permitted(act, recipient, folder, patient=True)
+            told = _told(recipient, folder)
+            act.record("population_scored", told)
     except ShardUnusable:
         plans.remove(folder)
         raise
-    told: dict[str, Json] = {
-        "recipient": ids.public("ptn", recipient),
-        "model": model,
-        "permit": plan.stamp.permit,
-        "manifest": manifest.digest,
-        "rows": manifest.rows,
-        "answered": manifest.answered,
-    }
-    async with open_act(SCORER, Purpose.PRESCREEN) as act:
-        act.record("population_scored", told)
     keeping.finish(folder)
     return folder, told
+
+
+def _told(recipient: PartnerId, folder: Path) -> dict[str, Json]:
+    finished = plans.manifest(folder)
+    if finished is None:
+        raise ShardUnusable(f"the manifest of {folder.name} is missing or damaged")
+    return {
+        "recipient": ids.public("ptn", recipient),
+        "model": finished.stamp.model,
+        "permit": finished.stamp.permit,
+        "manifest": finished.digest,
+        "rows": finished.rows,
+        "answered": finished.answered,
+    }
 
 
 async def _wanted(bank: str) -> tuple[PartnerId, str]:
@@ -96,12 +107,12 @@ async def _bank(view: View, code: str) -> PartnerId:
     return bank
 
 
-def _scored(folder: Path, model: str, runner: Runner) -> Manifest:
+def _scored(folder: Path, model: str, runner: Runner) -> None:
     """Score the run's shards, showing how far it is."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("scoring")
-        return score(
+        score(
             folder,
             registry.folder(model),
             runner,

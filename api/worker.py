@@ -26,8 +26,8 @@ from partners.connectors import registry as connectors
 from partners.monitoring import Report
 from scoring import budget, previews, reviews
 from scoring.monitoring import shadow
+from scoring.runs import departures, keeping
 from scoring.runs import holding as runs  # noqa: F401 - declares that a deletion reaches population runs
-from scoring.runs import keeping
 from scoring.store import (
     catching_up,
     compaction,
@@ -40,6 +40,7 @@ PURGE_EVERY_SECONDS = 60.0
 EXPIRY_EVERY_SECONDS = 5.0
 OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
+DEPARTURES_EVERY_SECONDS = 5.0
 CAPSULES_EVERY_SECONDS = 3_600.0
 FILING_EVERY_SECONDS = 5.0
 FEATURES_EVERY_SECONDS = 1.0
@@ -90,6 +91,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("delivery", deliver),
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
+        Job("departures", take_out_departed, DEPARTURES_EVERY_SECONDS),
         Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
         Job("features", prepare_features, FEATURES_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
@@ -160,6 +162,12 @@ async def end_expired() -> bool:
 async def finish_deletions() -> bool:
     """Do what deletions of people leave to be done: keys, sign-ins, pseudonyms."""
     return await _clerk(deletion.any_unfinished, deletion.finish)
+
+
+async def take_out_departed() -> bool:
+    """Take people out of population runs whose consent to lists has ended."""
+    async with open_upkeep(FILER) as upkeep:
+        return await departures.take_out(upkeep, DONE_AT_ONCE) > 0
 
 
 async def file_behaviour() -> bool:

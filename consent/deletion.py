@@ -18,6 +18,7 @@ from compliance.refusals import NotFound, Refusal
 from compliance.vocabulary import GrantId, UserId
 from consent import capsules, grants, holdings
 from consent.capsules import BASIS, Capsule
+from consent.holdings import StillHeld
 from consent.life import ASK_LAPSES_AFTER, State
 from consent.tables import GrantRow
 
@@ -32,9 +33,12 @@ select 1 from consent_deletion where finished_at is null
 union all select 1 from consent_person p, consent_pseudonym s where {ANSWERED} limit 1
 """  # noqa: S608 - words of this file
 FINISHING = """
-select id, user_id from consent_deletion where finished_at is null order by erased_at limit $1 for update skip locked
+select id, user_id from consent_deletion where finished_at is null order by random() limit $1 for update skip locked
 """
-FORGET_NAMES = f"delete from consent_pseudonym s using consent_person p where {ANSWERED}"  # noqa: S608 - likewise
+"""In no order: those whom something holds up hold up nobody else."""
+FORGET_NAMES = f"""
+delete from consent_pseudonym s using consent_person p where {ANSWERED} returning 1
+"""  # noqa: S608 - likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +133,40 @@ async def any_unfinished(upkeep: Upkeep) -> bool:
 
 
 async def finish(act: Act, limit: int) -> int:
-    """Do what deletions leave to be done: files, the key, sign-ins, what recipients call somebody until they have answered.
+    """Do what deletions leave to be done: keys, files, sign-ins, what recipients call somebody until they have answered.
 
-    Whatever a crash left undone is done here. Returns how many were finished. Records `deletions_finished`.
+    Whatever a crash left undone is done here. Keys go first: whatever fails after that keeps nobody's. Whose files are
+    held up is finished another time, and the others without them. Returns how many were finished. Records
+    `deletions_finished`. Raises `StillHeld` where nothing could be done.
     """
     found = await act.db.execute_query_dict(FINISHING, [limit])
-    for files in holdings.filed():
-        await files.forget(act, [UserId(row["user_id"]) for row in found])
-    for row in found:
-        await destroy_key(UserId(row["user_id"]))
+    users = [UserId(row["user_id"]) for row in found]
+    for user in users:
+        await destroy_key(user)
+    held = await _still_held(act, users)
+    done = [row for row in found if row["user_id"] not in held]
+    for row in done:
         await _forget(act, UserId(row["user_id"]), at_once=False)
         await act.db.execute_query(
             "update consent_deletion set finished_at = $2 where id = $1", [row["id"], act.now]
         )
-    await act.db.execute_query(FORGET_NAMES)
-    told: list[Json] = [ids.public("del", row["id"]) for row in found]
+    names = await act.db.execute_query_dict(FORGET_NAMES)
+    if held and not (done or names):
+        raise StillHeld(held)
+    told: list[Json] = [ids.public("del", row["id"]) for row in done]
     act.record("deletions_finished", {"deletions": told})
-    return len(found)
+    return len(done)
+
+
+async def _still_held(act: Act, users: list[UserId]) -> frozenset[UserId]:
+    """Take people out of every kind of file; whom some kind holds still."""
+    held: frozenset[UserId] = frozenset()
+    for files in holdings.filed():
+        try:
+            await files.forget(act, users)
+        except StillHeld as still:
+            held |= still.users
+    return held
 
 
 async def mine(view: View) -> Deletion | None:

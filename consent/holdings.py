@@ -1,6 +1,6 @@
 """What is held about a person, table by table: what their copy shows of it, what their deletion does with it, what may stay."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from compliance.act import Act
@@ -9,6 +9,14 @@ from compliance.vocabulary import UserId
 # ruff: noqa: S608 - every word of these statements is of this code base, none is input
 OWN = "user_id = $1"
 Forgetting = Callable[[Act, Sequence[UserId]], Awaitable[None]]
+
+
+class StillHeld(Exception):
+    """Files hold some people still, because somebody else works on them: it is tried again."""
+
+    def __init__(self, users: Collection[UserId]) -> None:
+        super().__init__(f"{len(users)} people are in files that others work on")
+        self.users = frozenset(users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,8 @@ class Filed:
     """Files that hold something about people, outside the database.
 
     `part` is what they are called in a person's copy (`copies.adds` declares how it is read). `forget` writes them anew
-    without some people, when the deletion is finished; it may be called twice.
+    without some people, when the deletion is finished; it may be called twice. It raises `StillHeld` with those whom it
+    could not take out, after it did the others.
     """
 
     name: str

@@ -19,6 +19,7 @@ from consent.permits import BUSINESS_ZONE, PopulationPermit
 from partners import list_criteria, loan_math, products
 from partners.tables import EntryRow, PrescreenRow
 from scoring import budget, policy, population, registry, release
+from scoring.runs import points
 from scoring.scorer import NO_ANSWER
 
 CAP_MAX = 100_000
@@ -201,15 +202,13 @@ async def _best(act: Act, row: PrescreenRow, permitted: PopulationPermit) -> lis
     """Who meets the criteria, best first where the cap cuts."""
     scorer = registry.scorer((await registry.champion(act)).digest)
     everybody = await population.read_everybody(act, permitted, scorer)
-    points = scorer.evaluate_many(
-        everybody.values, everybody.events, everybody.active_days, everybody.shared
-    ).points
+    told = await points.of(act, permitted, scorer, everybody.users)
     cutoffs = scorer.manifest.cutoffs
-    bands = [policy.band(int(p), cutoffs) if p != NO_ANSWER else "" for p in points]
+    bands = [policy.band(int(p), cutoffs) if p != NO_ANSWER else "" for p in told]
     tree = list_criteria.read(row.criteria)
     day = act.now.astimezone(BUSINESS_ZONE).date()
-    places = np.flatnonzero(list_criteria.met(tree, everybody, bands, permitted, day) & (points != NO_ANSWER))
-    best = places[np.lexsort((places, -points[places].astype(np.int32)))][: row.cap]
+    places = np.flatnonzero(list_criteria.met(tree, everybody, bands, permitted, day) & (told != NO_ANSWER))
+    best = places[np.lexsort((places, -told[places].astype(np.int32)))][: row.cap]
     return [everybody.users[i] for i in best]
 
 

@@ -5,6 +5,11 @@ from compliance.vocabulary import Purpose
 from consent import endings
 from consent.endings import Ended, on_grant_ended
 
+DEPART = """
+insert into scoring_departure (grant_id, user_id, recipient)
+select id, user_id, recipient from consent_grant where id = $1 and bureau is null
+"""
+
 endings.keep(
     "scoring_prepared", "a note that features were computed, without any; forgotten with the next snapshot"
 )
@@ -15,3 +20,13 @@ async def forget_previews(act: Act, ended: Ended) -> None:
     """Without the consent to look at one's own data nothing of what was worked out is kept."""
     if ended.purpose is Purpose.SELF_VIEW:
         await act.db.execute_query("delete from scoring_preview where grant_id = $1", [ended.grant])
+
+
+@on_grant_ended("scoring_departure")
+async def leave_runs(act: Act, ended: Ended) -> None:
+    """Without the consent to lists nobody stays in the recipient's population runs: the worker takes them out.
+
+    A grant that names a bureau put nobody there.
+    """
+    if ended.purpose is Purpose.PRESCREEN:
+        await act.db.execute_query(DEPART, [ended.grant])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from compliance.act import Act
 from compliance.refusals import NotFound
-from compliance.vocabulary import Categories, Category, UserId
+from compliance.vocabulary import Categories, UserId
 from consent.permits import Permit, PopulationPermit
 from scoring import registry
 from scoring.features import Matrix
@@ -41,13 +41,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Everybody:
-    """A population as columns, row i being `users[i]`."""
+    """Those of a population who have features, and what lists may ask them by, row i being `users[i]`'s."""
 
     users: tuple[UserId, ...]
-    values: NDArray[np.float32]
-    events: Mapping[Category, NDArray[np.int32]]
-    active_days: Mapping[Category, NDArray[np.int32]]
-    shared: NDArray[np.bool_]
     attributes: tuple[Mapping[str, str | int | bool | None], ...]
 
 
@@ -117,29 +113,16 @@ def evidence_of(scorer: Scorer, events: list[int], days: list[int], shared: Cate
 
 
 async def read_everybody(act: Act, permit: PopulationPermit, scorer: Scorer) -> Everybody:
-    """The features of everybody in a population permit, each with the categories that they share."""
+    """Everybody in a population permit who has features of this model, in the order of their ids."""
     rows = await act.db.execute_query_dict(
-        """select user_id, vector, events, active_days, attributes from scoring_feature
+        """select user_id, attributes from scoring_feature
            where user_id = any($1::uuid[]) and model = $2 order by user_id""",
         [list(permit.grants), scorer.digest],
     )
     if not rows:
         raise NotFound("nobody in this population has features")
-    users = tuple(UserId(r["user_id"]) for r in rows)
-    shared = np.array([[c in permit.masks[u] for c in scorer.categories] for u in users])
-    return Everybody(
-        users=users,
-        values=np.stack([scorer.read(bytes(r["vector"])) for r in rows]),
-        events=_by_category(scorer, [r["events"] for r in rows]),
-        active_days=_by_category(scorer, [r["active_days"] for r in rows]),
-        shared=shared,
-        attributes=tuple(_read_attributes(r["attributes"]) for r in rows),
-    )
-
-
-def _by_category(scorer: Scorer, counts: list[list[int]]) -> dict[Category, NDArray[np.int32]]:
-    table = np.array(counts, np.int32).reshape(len(counts), len(scorer.categories))
-    return {c: table[:, n] for n, c in enumerate(scorer.categories)}
+    users = tuple(UserId(row["user_id"]) for row in rows)
+    return Everybody(users, tuple(_read_attributes(row["attributes"]) for row in rows))
 
 
 def _read_attributes(

@@ -217,6 +217,7 @@ class SnapshotRow(Model):
 
 holdings.deletes("scoring_behaviour", part=None)
 holdings.deletes("scoring_prepared", part=None)
+holdings.deletes("scoring_departure", part=None)
 holdings.deletes("scoring_feature", part="behaviour")
 holdings.deletes("scoring_score", part="scores", prefix="scr", known_to=("partner", "relay"))
 holdings.deletes("scoring_review", part="reviews", prefix="rvw")

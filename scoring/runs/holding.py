@@ -11,18 +11,29 @@ import polars as pl
 from compliance.act import Act
 from compliance.vocabulary import UserId
 from consent import copies, holdings
+from consent.holdings import StillHeld
 from consent.permits import OwnPermit
 from scoring import policy, registry
 from scoring.manifest import ModelAltered
 from scoring.runs import keeping, plans, shards
-from scoring.runs.faults import RunUnusable
+from scoring.runs.faults import RunBusy, RunUnusable
 
 
 @holdings.files("population", part="population_scores")
 async def forget(_: Act, users: Sequence[UserId]) -> None:
-    """Take these people out of every run. Raises `RunBusy` while one is scored: it is tried again until it is done."""
-    for user in users:
-        await asyncio.to_thread(keeping.forget, keeping.folder(), user)
+    """Take these people out of every run. Raises `StillHeld` with those who are in one that is scored at present."""
+    held = [user for user in users if not await asyncio.to_thread(_forgotten, user)]
+    if held:
+        raise StillHeld(held)
+
+
+def _forgotten(user: UserId) -> bool:
+    """Whether no run holds somebody any more; where one cannot be written it is tried again."""
+    try:
+        keeping.forget(keeping.folder(), user)
+    except (RunBusy, OSError):
+        return False
+    return True
 
 
 @copies.adds("population")

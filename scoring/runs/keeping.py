@@ -9,7 +9,7 @@ from uuid import UUID
 from compliance import ids
 from compliance.database import ground
 from compliance.vocabulary import PartnerId
-from scoring.runs import plans
+from scoring.runs import leaving, plans
 from scoring.runs.faults import RunBusy, ShardUnusable
 
 KEPT_FOR = timedelta(days=7)
@@ -38,9 +38,19 @@ def unfinished(folder: Path, recipient: PartnerId, model: str) -> Path | None:
     return None
 
 
+def finished(folder: Path, recipient: PartnerId, model: str) -> Path | None:
+    """The newest run of a recipient's that is finished by this model."""
+    for run in sorted((folder / ids.public("ptn", recipient)).glob("*"), reverse=True):
+        told = plans.manifest(run)
+        if told and told.stamp.model == model:
+            return run
+    return None
+
+
 def finish(run: Path) -> None:
     """A finished run needs its features no more, and takes the place of its recipient's others."""
-    shutil.rmtree(run / plans.FEATURES)
+    with plans.alone(run, patient=True):  # who is being taken out of it is taken out of the whole of it
+        shutil.rmtree(run / plans.FEATURES)
     for other in run.parent.iterdir():
         if other != run:
             _remove(other)
@@ -49,11 +59,29 @@ def finish(run: Path) -> None:
 def forget(folder: Path, user: UUID) -> None:
     """Take somebody out of every run: afterwards no file under `folder` holds a row of theirs. Twice is fine.
 
-    Raises `RunBusy` while a run is being made: try again until it is done.
+    Raises `RunBusy` where a run is being made, after the others: try again until it is done.
     """
-    for run in sorted(folder.glob("*/*")):
-        with suppress(FileNotFoundError):  # it was deleted meanwhile, with everybody in it
-            plans.forget(run, user)
+    _forget(sorted(folder.glob("*/*")), user)
+
+
+def forget_towards(folder: Path, recipient: PartnerId, user: UUID) -> None:
+    """The same of one recipient's runs."""
+    _forget(sorted((folder / ids.public("ptn", recipient)).glob("*")), user)
+
+
+def _forget(runs: list[Path], user: UUID) -> None:
+    busy = None
+    for run in runs:
+        try:
+            leaving.forget(run, user)
+        except RunBusy as error:
+            busy = error
+        except FileNotFoundError:
+            if run.exists():
+                raise
+            # It was deleted meanwhile, with everybody in it.
+    if busy:
+        raise busy
 
 
 def clear(folder: Path, now: datetime) -> None:

@@ -1,8 +1,12 @@
 """Feature shards of everybody in a population permit: only what each of them shares, as it stands in the database."""
 
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from compliance.act import Act
@@ -11,10 +15,10 @@ from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
 from consent.permits import PopulationPermit
 from scoring import registry, release, scorer
-from scoring.runs import plans, shards
+from scoring.runs import leaving, plans, shards
 from scoring.runs.plans import Plan, Shard
 from scoring.runs.shards import People, Stamp
-from scoring.scorer import Scorer, unpack
+from scoring.scorer import Scorer
 
 PEOPLE_A_SHARD = 50_000
 PEOPLE = "people"
@@ -45,6 +49,24 @@ async def write(act: Act, recipient: PartnerId, run: Path) -> Plan:
     return Plan(_stamp(permitted, model), act.now.isoformat(), released.value)
 
 
+async def keep_permitted(act: Act, recipient: PartnerId, run: Path, *, patient: bool) -> None:
+    """Take out of a run whoever may not be in it now, or not with these categories. Records `population_permitted`.
+
+    Raises `ShardUnusable` where a shard is not whole, and `RunBusy` unless `patient`.
+    """
+    stamp = plans.plan(run).stamp
+    model, cutoff = registry.scorer(stamp.model), datetime.fromisoformat(stamp.data_cutoff)
+    permitted = await permits.population_permit(act, Purpose.PRESCREEN, recipient, cutoff)
+    allowed = keys(permitted, model, list(permitted.masks))
+    await asyncio.to_thread(leaving.keep_only, run, allowed, patient=patient)
+
+
+def keys(permitted: PopulationPermit, model: Scorer, users: Sequence[UserId]) -> pl.DataFrame:
+    """These users and what each of them shares, as a shard holds it (`shards.KEYS`), in their order."""
+    rows = [(*shards.halves(user), mask(model, permitted.masks[user])) for user in users]
+    return pl.DataFrame(rows, schema=shards.KEYED, orient="row")
+
+
 def _stamp(permitted: PopulationPermit, model: Scorer) -> Stamp:
     return Stamp(model.digest, permitted.digest, permitted.cutoff.isoformat(), PEOPLE)
 
@@ -57,7 +79,7 @@ async def _write(act: Act, permitted: PopulationPermit, model: Scorer, run: Path
         members[shards.place(user, many)].append(user)
     made = []
     for number, users in enumerate(members):
-        people = await _people(act, permitted, model, users)
+        people = await shared_by(act, permitted, model, users)
         file = run / plans.FEATURES / shards.name(number)
         written = shards.write_features(file, _stamp(permitted, model), people)
         made.append(Shard(number, len(people.masks), written))
@@ -66,13 +88,16 @@ async def _write(act: Act, permitted: PopulationPermit, model: Scorer, run: Path
     return tuple(made)
 
 
-async def _people(act: Act, permitted: PopulationPermit, model: Scorer, users: list[UserId]) -> People:
-    """What these users share, in the order of their ids; of what they do not share nothing is written anywhere."""
+async def shared_by(act: Act, permitted: PopulationPermit, model: Scorer, users: list[UserId]) -> People:
+    """What these users share, in the order of their ids, without a trace of what they do not share.
+
+    Raises `FeaturesUnreadable`.
+    """
     rows = await act.db.execute_query_dict(FEATURES, [users, model.digest])
     both = np.array([shards.halves(row["user_id"]) for row in rows], np.uint64).reshape(len(rows), 2)
     masks = np.array([mask(model, permitted.masks[UserId(row["user_id"])]) for row in rows], np.uint16)
-    shared = (masks[:, None] >> np.arange(len(model.categories), dtype=np.uint16) & 1).astype(np.bool_)
-    values = np.array([unpack(row["vector"]) for row in rows], np.float32)
+    shared = flags(model, masks)
+    values = np.array([model.read(bytes(row["vector"])) for row in rows], np.float32)
     values = values.reshape(len(rows), len(model.manifest.inputs))
     return People(
         high=both[:, 0],
@@ -87,6 +112,11 @@ async def _people(act: Act, permitted: PopulationPermit, model: Scorer, users: l
 def mask(model: Scorer, shared: Categories) -> int:
     """A set of categories as bits: bit n is the n-th of the model's categories."""
     return sum(1 << n for n, category in enumerate(model.categories) if category in shared)
+
+
+def flags(model: Scorer, masks: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """The same, row by row, as the scorer takes it: a column for each of the model's categories."""
+    return (masks[:, None] >> np.arange(len(model.categories), dtype=np.uint16) & 1).astype(np.bool_)
 
 
 def _counts(counts: list[list[int]], shared: NDArray[np.bool_]) -> NDArray[np.int32]:

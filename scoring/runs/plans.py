@@ -5,10 +5,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
 
@@ -74,11 +73,11 @@ class Manifest:
 
 
 @contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Nobody else changes the run meanwhile. Raises `RunBusy`."""
+def alone(run: Path, *, patient: bool = False) -> Iterator[None]:
+    """Nobody else changes the run meanwhile. Raises `RunBusy`, unless `patient`: then it waits for who is there."""
     with os.fdopen(os.open(run / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "rb") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
         except BlockingIOError as busy:
             raise RunBusy(f"another process works on {run.name}") from busy
         yield
@@ -124,60 +123,16 @@ def journal(run: Path) -> list[Scored]:
     return found
 
 
-def forget(run: Path, user: UUID) -> None:
-    """Take a person out of a run: their rows are in no file of it afterwards. Twice is fine.
-
-    Where a shard of theirs is not whole the whole run goes: it can be made anew, and nothing of them may stay.
-    Raises `RunBusy` while it is being scored.
-    """
-    with alone(run):
-        if not (_features_without(run, user) and _points_without(run, user)):
-            remove(run)
-
-
 def remove(run: Path) -> None:
     """Delete a run with everything in it."""
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _features_without(run: Path, user: UUID) -> bool:
-    """Whether no feature shard holds the user any more, and the plan says what is left."""
-    try:
-        before = plan(run)
-    except ShardUnusable:
-        return False
-    number = shards.place(user, len(before.shards))
-    file = run / FEATURES / shards.name(number)
-    if not file.exists():
-        return True
-    if not shards.is_whole(file, before.shards[number].written.digest):
-        return False
-    left = shards.without(file, user)
-    if left:
-        changed = Shard(number, *left)
-        kept = tuple(changed if each.number == number else each for each in before.shards)
-        write_plan(run, replace(before, shards=kept))
-    return True
-
-
-def _points_without(run: Path, user: UUID) -> bool:
-    """The same of their points; a shard that only the journal names is scored again."""
-    planned, finished = plan(run), manifest(run)
-    number = shards.place(user, len(planned.shards))
-    file = run / POINTS / shards.name(number)
-    if finished is None:
-        file.unlink(missing_ok=True)
-        return True
-    if not shards.is_whole(file, finished.shards[number].digest):
-        return False
-    left = shards.without(file, user)
-    if left:
-        rows, written = left
-        answered = shards.read_points(file, finished.stamp, written.digest)["points"].count()
-        changed = Scored(number, rows, answered, planned.shards[number].written.digest, written.digest)
-        kept = tuple(changed if each.number == number else each for each in finished.shards)
-        write_manifest(run, replace(finished, shards=kept))
-    return True
+def sweep(run: Path) -> None:
+    """Delete what a writer left that was killed before its file was whole; for who is alone with the run."""
+    for kind in (FEATURES, POINTS):
+        for unfinished in (run / kind).glob(".*"):
+            unfinished.unlink(missing_ok=True)
 
 
 def is_over(run: Path, before: datetime) -> bool:

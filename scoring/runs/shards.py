@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +19,14 @@ from scoring.runs.faults import ShardUnusable
 from scoring.scorer import NO_ANSWER, Evaluations, Values
 
 Types = dict[str, type[pl.DataType] | pl.DataType]
+Kept = Callable[[pl.DataFrame], pl.DataFrame]
+"""Which rows of a shard stay, in their order, judged by `KEYS`."""
 
 USER: Final[Types] = {"user_high": pl.UInt64, "user_low": pl.UInt64}
 """The 128 bits of a user's id: two numbers are read faster than text, and sort as the id does."""
 MASK = "mask"
+KEYS: Final = [*USER, MASK]
+KEYED: Final = pl.Schema({**USER, MASK: pl.UInt16})
 POINTS: Final = pl.Schema(
     {**USER, MASK: pl.UInt16, "points": pl.Int16, "band": pl.Enum(BANDS), "log_odds": pl.Float64}
 )
@@ -69,6 +74,11 @@ class People:
 def name(number: int) -> str:
     """What a shard's file is called."""
     return f"{number:05}.parquet"
+
+
+def user(high: int, low: int) -> UUID:
+    """The user of whom a shard holds these halves."""
+    return UUID(int=high << 64 | low)
 
 
 def place(user: UUID, shards: int) -> int:
@@ -140,13 +150,12 @@ def is_whole(file: Path, digest: str) -> bool:
         return False
 
 
-def without(file: Path, user: UUID) -> tuple[int, Written] | None:
-    """Write a shard again without a user's rows, and say how many are left; nothing where there are none of theirs."""
-    high, low = halves(user)
-    table = pl.read_parquet(file)
-    left = table.filter((pl.col("user_high") != high) | (pl.col("user_low") != low))
-    if left.height == table.height:
+def reduce(file: Path, kept: Kept) -> tuple[int, Written] | None:
+    """Write a shard again with the rows that are kept, and say how many are left; nothing where all of them are."""
+    rows = pl.read_parquet(file, columns=KEYS)
+    if kept(rows).height == rows.height:
         return None
+    left = kept(pl.read_parquet(file))
     return left.height, _write(file, left, _stamp(file))
 
 

@@ -1,10 +1,13 @@
 """`xinqiao population score`: everybody whom a bank may have lists of, with what they share, and nobody else."""
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import polars as pl
 import pytest
 from support import small_models, world
@@ -16,14 +19,16 @@ from api.running import Standing
 from api.settings import Settings
 from compliance import database as databases
 from compliance.act import open_act
+from compliance.database import ground
 from compliance.refusals import NotFound
 from compliance.vocabulary import OFFERED, Category, Person
-from consent import copies, permits
+from consent import copies, grants, objections, permits
+from consent.holdings import StillHeld
 from partners.directory import PartnerSuspended
 from scoring import policy
 from scoring import population as features
 from scoring.release import NoLawfulChannel
-from scoring.runs import plans, shards
+from scoring.runs import keeping, plans, shards
 from scoring.runs.faults import RunBusy, ShardUnusable
 from scoring.scorer import InsufficientEvidence, unpack
 
@@ -100,7 +105,7 @@ async def test_everybody_with_a_consent_is_scored_by_what_they_share(bank, owner
             assert policy.probability(row["log_odds"]) == expected.probability
     assert 0 < answered <= 50
     assert (told["rows"], told["answered"]) == (60, answered)
-    assert await population_facts(owner) == ["population_permitted", "population_scored"]
+    assert await population_facts(owner) == ["population_permitted"] * 2 + ["population_scored"]
 
 
 async def test_what_is_not_shared_is_in_no_file(bank):
@@ -181,7 +186,7 @@ async def test_cut_off_it_goes_on_with_the_same_permit(bank, owner, monkeypatch)
     run, told = await population.score_everybody("alpha", rest)
     assert done == [1, 2]
     assert points(run).keys() == {shards.halves(user) for user in first}
-    assert await population_facts(owner) == ["population_permitted", "population_scored"]
+    assert await population_facts(owner) == ["population_permitted"] * 3 + ["population_scored"]
     assert told["permit"] == plans.plan(run).stamp.permit
 
 
@@ -222,7 +227,7 @@ async def test_the_worker_deletes_a_run_whose_time_is_over(bank, home):
 async def test_somebody_deleted_is_in_no_run(bank):
     gone, *others = await granted(bank, 4)
     run, _ = await population.score_everybody("alpha", here)
-    await world.deleted(Person(gone, uuid4(), datetime.now(UTC), "one_time_link"))
+    await world.deleted(session(gone))
     await worker.finish_deletions()
     assert points(run).keys() == {shards.halves(user) for user in others}
 
@@ -230,21 +235,125 @@ async def test_somebody_deleted_is_in_no_run(bank):
 async def test_while_a_run_is_scored_a_deletion_is_finished_later(bank, owner):
     gone, *_ = await granted(bank, 2)
     run, _ = await population.score_everybody("alpha", here)
-    await world.deleted(Person(gone, uuid4(), datetime.now(UTC), "one_time_link"))
-    with plans.alone(run), pytest.raises(RunBusy):
+    await world.deleted(session(gone))
+    with plans.alone(run), pytest.raises(StillHeld):
         await worker.finish_deletions()
     assert await owner.fetchval("select finished_at from consent_deletion") is None
+    assert not await ground().key_store.sealers([gone])
     await worker.finish_deletions()
     assert await owner.fetchval("select finished_at from consent_deletion") is not None
     assert shards.halves(gone) not in points(run)
 
 
+async def test_a_deletion_does_not_wait_for_the_end_of_a_run(bank, owner, monkeypatch):
+    monkeypatch.setattr("scoring.runs.people.PEOPLE_A_SHARD", 2)
+    gone, *others = await granted(bank, 8)
+    asked = []
+
+    def runner(works):
+        for work in works:
+            yield from here([work])
+            if not asked:
+                asked.append(gone)
+                with pytest.raises(RunBusy):
+                    keeping.forget(keeping.folder(), gone)
+
+    run, told = await population.score_everybody("alpha", runner)
+    assert points(run).keys() == {shards.halves(user) for user in others}
+    assert told["rows"] == 7
+
+
+def session(user):
+    return Person(user, uuid4(), datetime.now(UTC), "one_time_link")
+
+
+async def departed(users):
+    for user in users:
+        async with open_act(session(user), None) as act:
+            await grants.withdraw_all(act)
+
+
+async def test_who_withdraws_while_a_run_is_cut_off_is_not_scored(bank, monkeypatch):
+    monkeypatch.setattr("scoring.runs.people.PEOPLE_A_SHARD", 2)
+    users = await granted(bank, 9)
+    with pytest.raises(CutOff):
+        await population.score_everybody("alpha", cut_off)
+    await departed(users[:4])
+    read = []
+
+    def rest(works):
+        for work in works:
+            read.append(pl.read_parquet(work.features).height)
+            yield from here([work])
+
+    run, told = await population.score_everybody("alpha", rest)
+    assert points(run).keys() == {shards.halves(user) for user in users[4:]}
+    assert sum(read) <= told["rows"] == 5
+
+
+async def test_who_objects_while_a_run_is_scored_is_not_in_it(bank, database):
+    users = await granted(bank, 5)
+
+    async def objected():
+        connection = await asyncpg.connect(**database.as_owner())
+        await connection.execute(
+            "update consent_person set objected_to_prescreen_at = now() where id = $1", users[0]
+        )
+        await connection.close()
+
+    def runner(works):
+        yield from here(works)
+        elsewhere = threading.Thread(target=lambda: asyncio.run(objected()))
+        elsewhere.start()
+        elsewhere.join()
+
+    run, told = await population.score_everybody("alpha", runner)
+    assert points(run).keys() == {shards.halves(user) for user in users[1:]}
+    assert told["rows"] == 4
+    assert told["manifest"] == plans.manifest(run).digest
+
+
+async def test_who_withdraws_leaves_the_runs_of_that_bank_soon(bank, owner):
+    users = await granted(bank, 4)
+    run, _ = await population.score_everybody("alpha", here)
+    await departed(users[:1])
+    assert shards.halves(users[0]) in points(run)
+    assert await worker.take_out_departed()
+    assert points(run).keys() == {shards.halves(user) for user in users[1:]}
+    assert not await worker.take_out_departed()
+
+
+async def test_who_objects_to_lists_leaves_as_well(bank):
+    users = await granted(bank, 3)
+    run, _ = await population.score_everybody("alpha", here)
+    async with open_act(session(users[0]), None) as act:
+        await objections.object_to_lists(act, objects=True)
+    await worker.take_out_departed()
+    assert points(run).keys() == {shards.halves(user) for user in users[1:]}
+
+
+async def test_a_busy_run_holds_up_no_other_banks(bank, owner):
+    beta = await world.a_bank("beta")
+    first, other = await granted(bank, 2), await granted(beta, 2)
+    run, _ = await population.score_everybody("alpha", here)
+    another, _ = await population.score_everybody("beta", here)
+    await departed([first[0], other[0]])
+    with plans.alone(run):
+        assert await worker.take_out_departed()
+        assert points(another).keys() == {shards.halves(other[1])}
+        assert not await worker.take_out_departed()
+    assert shards.halves(first[0]) in points(run)
+    assert await worker.take_out_departed()
+    assert points(run).keys() == {shards.halves(first[1])}
+
+
 async def test_a_persons_copy_shows_what_they_scored(bank, owner):
-    user, *_ = await granted(bank, 3, FEW)
+    users = await granted(bank, 20, FEW)
+    answered = {user: found for user in users if (found := await online(owner, user, FEW))}
+    user, expected = next(iter(answered.items()))
     run, told = await population.score_everybody("alpha", here)
     async with open_act(Person(user, uuid4(), datetime.now(UTC), "one_time_link"), None) as act:
         copy = await copies.make(act, permits.own_permit(act))
-    expected = await online(owner, user, FEW)
     assert copy.parts["population_scores"] == [
         {
             "recipient": told["recipient"],

@@ -20,7 +20,8 @@ from compliance.keys import KeyErased
 from compliance.refusals import NotFound
 from compliance.replies import Once, Replayed
 from compliance.vocabulary import Worker
-from consent import capsules, deletion, effects, grants, people, permits
+from consent import capsules, deletion, effects, grants, holdings, people, permits
+from consent.holdings import StillHeld
 from consent.people import NewPerson
 from partners import outcomes
 from scoring import population, replaying, scores, showing
@@ -370,3 +371,53 @@ async def test_a_bank_fills_up_nobodys_log(monkeypatch):
     with pytest.raises(permits.ConsentFrequencyExceeded):
         async with open_act(bank, world.SCORING) as act:
             await scores.show(act, score.id)
+
+
+@pytest.fixture
+def stuck():
+    """A kind of file that cannot let go of those who are in it."""
+    users = set()
+
+    async def forget(_, asked):
+        if users & set(asked):
+            raise StillHeld(users & set(asked))
+
+    holdings.files("stuck", part="stuck")(forget)
+    yield users
+    del holdings._filed["stuck"]
+
+
+@pytest.mark.usefixtures("here")
+async def test_files_that_hold_one_person_still_hold_up_nobody_elses_deletion(owner, stuck):
+    held, *others = await world.persons(4)
+    stuck.add(held.user)
+    for person in (held, *others):
+        async with open_act(person, None) as act:
+            await deletion.delete_person(act)
+    assert await finished() == 3
+    assert not await ground().key_store.sealers([held.user])
+    left = await owner.fetch("select user_id from consent_deletion where finished_at is null")
+    assert [row["user_id"] for row in left] == [held.user]
+    with pytest.raises(StillHeld):  # nothing could be done, so nothing is recorded again and again
+        await finished()
+    stuck.clear()
+    assert await finished() == 1
+
+
+@pytest.mark.usefixtures("here")
+async def test_files_that_cannot_be_written_keep_no_key(owner):
+    [person] = await world.persons(1)
+    async with open_act(person, None) as act:
+        await deletion.delete_person(act)
+
+    async def fails(_, __):
+        raise OSError("the disk is full")
+
+    holdings.files("full", part="full")(fails)
+    try:
+        with pytest.raises(OSError, match="the disk is full"):
+            await finished()
+    finally:
+        del holdings._filed["full"]
+    assert not await ground().key_store.sealers([person.user])
+    assert await owner.fetchval("select finished_at from consent_deletion") is None

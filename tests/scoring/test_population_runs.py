@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from dataclasses import asdict, replace
@@ -18,9 +19,10 @@ from support.populations import SHARDS, planned, some
 
 from compliance import canonical
 from scoring import manifest, policy, training
-from scoring.runs import keeping, plans, runners, shards
+from scoring.runs import keeping, leaving, plans, runners, shards
 from scoring.runs.batch import score_shard
 from scoring.runs.faults import RunBusy, ShardUnusable
+from scoring.runs.plans import Scored
 from scoring.runs.shards import Written
 
 ROOT = Path(__file__).parents[2]
@@ -279,13 +281,13 @@ def test_nobody_works_on_a_run_twice_at_once(scored):
     with plans.alone(scored.folder), pytest.raises(RunBusy):
         scored.scored()
     with plans.alone(scored.folder), pytest.raises(RunBusy):
-        plans.forget(scored.folder, scored.users[0])
+        leaving.forget(scored.folder, scored.users[0])
 
 
 def holds(folder, user):
     """Whether any byte of a run is of this user: ids are written as they are."""
     halves = [half.to_bytes(8, "little") for half in shards.halves(user)]
-    return any(half in file.read_bytes() for file in folder.rglob("*.parquet") for half in halves)
+    return any(half in file.read_bytes() for file in folder.rglob("*.parquet*") for half in halves)
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -314,15 +316,141 @@ def test_somebody_forgotten_is_in_no_file_and_nobody_else_notices(scored, finish
 def test_where_a_shard_is_damaged_forgetting_takes_the_whole_run(scored, kind):
     user = scored.users[10]
     spoil(scored.file(kind, shards.place(user, SHARDS)), 2_000)
-    plans.forget(scored.folder, user)
+    leaving.forget(scored.folder, user)
     assert not scored.folder.exists()
 
 
 def test_forgetting_needs_no_features_any_more(scored):
     shutil.rmtree(scored.folder / plans.FEATURES)
-    plans.forget(scored.folder, scored.users[10])
+    leaving.forget(scored.folder, scored.users[10])
     assert not holds(scored.folder, scored.users[10])
     assert plans.manifest(scored.folder).rows == len(scored.users) - 2
+
+
+def others(tables, *users):
+    """The rows of everybody else."""
+    gone = pl.DataFrame([shards.halves(user) for user in users], schema=shards.USER, orient="row")
+    return {
+        number: table.join(gone, on=[*shards.USER], how="anti", maintain_order="left")
+        for number, table in tables.items()
+    }
+
+
+def test_what_a_killed_writer_left_goes_too(scored):
+    user = scored.users[10]
+    for kind in (plans.FEATURES, plans.POINTS):
+        file = scored.file(kind, shards.place(user, SHARDS))
+        shutil.copy(file, file.with_name(f".{file.name}.4711"))
+    keeping.forget(scored.folder.parent.parent, user)
+    assert not holds(scored.folder, user)
+
+
+def test_a_run_that_is_finished_meanwhile_still_forgets(scored, monkeypatch):
+    user, whole = scored.users[10], shards.is_whole
+    finishing = threading.Thread(target=keeping.finish, args=[scored.folder])
+
+    def meanwhile(file, digest):
+        found = whole(file, digest)
+        if not finishing.ident:
+            finishing.start()
+            finishing.join(0.3)
+        return found
+
+    monkeypatch.setattr(shards, "is_whole", meanwhile)
+    keeping.forget(scored.folder.parent.parent, user)
+    finishing.join(10)
+    assert not holds(scored.folder, user)
+    assert not (scored.folder / plans.FEATURES).exists()
+
+
+def test_a_file_that_is_missing_from_a_run_that_is_there_is_not_taken_for_forgotten(scored, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(shards, "reduce", gone)
+    with pytest.raises(FileNotFoundError):
+        keeping.forget(scored.folder.parent.parent, scored.users[10])
+
+
+def test_a_busy_run_keeps_nobody_in_the_others(scored):
+    busy = scored.folder.with_name("a_run")
+    shutil.copytree(scored.folder, busy)
+    with plans.alone(busy), pytest.raises(RunBusy):
+        keeping.forget(scored.folder.parent.parent, scored.users[10])
+    assert not holds(scored.folder, scored.users[10])
+
+
+def test_who_asks_while_a_run_is_scored_leaves_between_two_shards(scored):
+    before = {number: points_of(scored, number) for number in range(SHARDS)}
+    shutil.rmtree(scored.folder / plans.POINTS)
+    (scored.folder / plans.MANIFEST).unlink()
+    first, last = (
+        next(u for u in scored.users if shards.place(u, SHARDS) == number) for number in (0, SHARDS - 1)
+    )
+    everything, passes, done = scored.folder.parent.parent, [], []
+
+    def runner(works):
+        passes.append(len(done))
+        for work in works:
+            yield score_shard(work)
+            done.append(work.number)
+            if len(done) == 1:
+                for user in (first, last):
+                    with pytest.raises(RunBusy):
+                        keeping.forget(everything, user)
+            if len(passes) == 2:
+                for user in (first, last):
+                    keeping.forget(everything, user)  # nothing waits for the end of the run
+
+    scored.scored(runner)
+    assert passes == [0, 1]
+    assert done == [0, 0, 1, 2, 3, 4]
+    assert {number: points_of(scored, number).rows() for number in range(SHARDS)} == {
+        number: table.rows() for number, table in others(before, first, last).items()
+    }
+    assert not holds(scored.folder, first)
+    assert not holds(scored.folder, last)
+    assert not [file for file in scored.folder.rglob("*") if file.name in {str(first), str(last)}]
+
+
+@pytest.mark.parametrize("state", ["finished", "scored in part", "planned"])
+def test_only_who_is_allowed_stays_with_the_same_categories(scored, state):
+    before = {number: points_of(scored, number) for number in range(SHARDS)}
+    if state != "finished":
+        (scored.folder / plans.MANIFEST).unlink()
+    if state == "scored in part":
+        lines = [canonical.canonical(asdict(each)) for each in once_told(before, scored)]
+        (scored.folder / plans.JOURNAL).write_bytes(b"\n".join(lines[:2]))
+    everybody = pl.concat([table.select(shards.KEYS) for table in before.values()])
+    gone, changed = scored.users[10], scored.users[30]
+    high, low = shards.halves(changed)
+    allowed = others({0: everybody}, gone)[0].with_columns(
+        pl.when((pl.col("user_high") == high) & (pl.col("user_low") == low))
+        .then(pl.lit(0, pl.UInt16))
+        .otherwise("mask")
+        .alias("mask")
+    )
+    leaving.keep_only(scored.folder, allowed, patient=False)
+    assert not holds(scored.folder, gone)
+    assert not holds(scored.folder, changed)
+    scored.scored()
+    assert {number: points_of(scored, number).rows() for number in range(SHARDS)} == {
+        number: table.rows() for number, table in others(before, gone, changed).items()
+    }
+
+
+def once_told(tables, population):
+    """What the journal said of these points."""
+    return [
+        Scored(
+            number,
+            table.height,
+            table["points"].count(),
+            population.plan.shards[number].written.digest,
+            manifest.sha256(population.file(plans.POINTS, number).read_bytes()),
+        )
+        for number, table in tables.items()
+    ]
 
 
 @pytest.mark.check
