@@ -51,6 +51,7 @@ def assemble(
         state=State({"settings": settings, "relying_party": relying_party, "light": light}),
         request_max_body_size=settings.body_bytes_max,
         openapi_config=described,
+        logging_config=None,  # the log is `telemetry`: no queue, no thread
     )
     # Around the routing, not inside it: what no route matches is logged and has a trace id too.
     app.asgi_handler = telemetry.Telemetry(app.asgi_handler)

@@ -469,6 +469,9 @@ async def test_the_right_bodies_are_right(planted) -> None:
         world.told(await planted.browser.call("POST", path, said.pop(f"POST {pick}")), 409)["code"]
         == "lender_not_reachable"
     )
+    cutoff = said.pop("POST /v1/operator/cutoffs")  # one waits for its approval already
+    waits = await planted.console.call("POST", "/v1/operator/cutoffs", cutoff)
+    assert world.told(waits, 409)["code"] == "cutoff_changed_too_often"
     status = "/v1/referrals/{referral_id:str}/status"
     path = routes.find("POST", status).at(**planted.named)
     assert (
