@@ -119,6 +119,11 @@ def checked_events(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return good.with_columns(pl.col("count").fill_null(1)), bad
 
 
+def applications(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """What features are computed for: each application as of its decision, with what was asked for."""
+    return outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+
+
 def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read one table as (good rows, what is wrong with the others)."""
     if path is None:

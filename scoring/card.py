@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from compliance import canonical
 from compliance.canonical import Json
 from compliance.vocabulary import Category
-from scoring import evaluation, scorer, trees
+from scoring import decimals, evaluation, scorer, trees
+from scoring import rows as matrix_rows
+from scoring.decimals import EVERYTHING, UNKNOWN
 from scoring.evaluation import Flags, Floats, Measure
 from scoring.features import Matrix
 from scoring.governance import drift, fairness, snapshot
@@ -31,8 +33,6 @@ MOST_ECE = 0.05
 MOST_SHARE_OF_ONE_FEATURE = 0.40
 MOST_ROWS_EXPLAINED = 2_000
 MOST_ROWS_BENT = 200
-EVERYTHING: Final = "all"
-UNKNOWN: Final = "unknown"
 
 RANKING: Mapping[str, Measure] = {"auc": evaluation.auc, "ks": evaluation.ks}
 HONESTY: Mapping[str, Measure] = {
@@ -114,7 +114,7 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
     tried = card["slices"][EVERYTHING]
     found = {
         "insufficient_evidence": tried["defaults"] < LEAST_DEFAULTS,
-        "ranks_like_chance": not _number(tried["auc"]["low"]) > CHANCE,
+        "ranks_like_chance": not decimals.read(tried["auc"]["low"]) > CHANCE,
         "calibration_red": not _is_calibrated(tried),
         "stability_red": not _is_stable(card.get("points", {})),
         "adverse_impact_red": fairness.is_red(card.get("fairness", {})),
@@ -129,26 +129,26 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
 def _is_stable(points: Mapping[str, Any]) -> bool:
     """Whether later people got points as earlier ones did; with too few of them chance alone would say no."""
     few = points.get("state") == drift.Drift.INSUFFICIENT
-    return few or _number(points.get("psi", UNKNOWN)) <= drift.RED
+    return few or decimals.read(points.get("psi", UNKNOWN)) <= drift.RED
 
 
 def _is_calibrated(tried: Mapping[str, Any]) -> bool:
     """Whether slope, level and error of the probabilities on the held-out rows are inside their envelopes."""
     low, high = OBSERVED_OVER_EXPECTED
-    base, rows = _number(tried["base_rate"]), max(tried["rows"], 1)
+    base, rows = decimals.read(tried["base_rate"]), max(tried["rows"], 1)
     # The mean error of ten groups of people whose probabilities are right: sqrt(2 / pi) standard deviations.
     by_chance = float(np.sqrt(2 / np.pi * base * (1 - base) * evaluation.BINS / rows))
     return (
-        low <= _number(tried["observed_over_expected"]["value"]) <= high
+        low <= decimals.read(tried["observed_over_expected"]["value"]) <= high
         and _meets(tried["calibration_slope"], SLOPE)
         and _meets(tried["calibration_intercept"], INTERCEPT)
-        and _number(tried["ece"]["value"]) <= MOST_ECE + by_chance
+        and decimals.read(tried["ece"]["value"]) <= MOST_ECE + by_chance
     )
 
 
 def _meets(figure: Mapping[str, str], envelope: tuple[float, float]) -> bool:
     """Whether the interval of a figure and the envelope have anything in common."""
-    return _number(figure["low"]) <= envelope[1] and _number(figure["high"]) >= envelope[0]
+    return decimals.read(figure["low"]) <= envelope[1] and decimals.read(figure["high"]) >= envelope[0]
 
 
 def _alone(trial: _Trial) -> Mapping[str, Json]:
@@ -185,15 +185,17 @@ def _measured(measure: Measure, risk: Floats, bad: Flags, people: Rows, seed: in
     if not bad.size:
         return {"value": UNKNOWN, "low": UNKNOWN, "high": UNKNOWN}
     low, high = evaluation.bootstrap(measure, risk, bad, seed=seed, user_of=people)
-    return {"value": _decimal(measure(risk, bad)), "low": _decimal(low), "high": _decimal(high)}
+    return {
+        "value": decimals.written(measure(risk, bad)),
+        "low": decimals.written(low),
+        "high": decimals.written(high),
+    }
 
 
 def _evaluated(trial: _Trial, rows: Rows, shared: Flags) -> scorer.Evaluations:
     model, matrix = trial.model, trial.matrix
     return model.evaluate_many(
-        matrix.values[rows],
-        {category: matrix.events[category][rows] for category in model.categories},
-        {category: matrix.active_days[category][rows] for category in model.categories},
+        *matrix_rows.of(matrix, rows),
         np.broadcast_to(shared, (len(rows), len(shared))),
     )
 
@@ -204,7 +206,7 @@ def _largest_feature(trial: _Trial) -> Mapping[str, Json]:
     mean = np.mean([np.abs(trial.model.raw(values)[1]) for values in rows], axis=0)
     largest = int(mean.argmax())
     share = float(mean[largest] / (mean.sum() or 1.0))
-    return {"name": trial.model.manifest.inputs[largest].name, "share": _decimal(share)}
+    return {"name": trial.model.manifest.inputs[largest].name, "share": decimals.written(share)}
 
 
 def _against_direction(trial: _Trial) -> Mapping[str, Json]:
@@ -221,17 +223,9 @@ def _against_direction(trial: _Trial) -> Mapping[str, Json]:
             bent[:, place] = np.tile(deciles, len(bent) // len(deciles))
             steps = np.diff(trees.raw(trial.model.trees, bent).reshape(-1, len(deciles)), axis=1)
             wrong = np.maximum(-feature.monotone * steps, 0.0).sum()
-            against[feature.name] = _decimal(float(wrong / (np.abs(steps).sum() or 1.0)))
+            against[feature.name] = decimals.written(float(wrong / (np.abs(steps).sum() or 1.0)))
     return against
 
 
 def _share(part: int, whole: int) -> str:
-    return _decimal(part / whole if whole else 0.0)
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.4f}" if np.isfinite(value) else UNKNOWN
-
-
-def _number(decimal: str) -> float:
-    return float("nan") if decimal == UNKNOWN else float(decimal)
+    return decimals.written(part / whole if whole else 0.0)

@@ -65,7 +65,7 @@ def develop(
         raise CannotTrain("no application has an outcome")
     scale, horizon_days = _target(labelled)
     mature = _mature(labelled, horizon_days)
-    asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviours.applications(labelled)
     matrix = features.compute(behaviour, asked, features.chosen(behaviour, categories))
     bad = labelled["defaulted"].to_numpy()
     fit, held, how = split(labelled, bad & mature, least=card.LEAST_DEFAULTS)
@@ -99,7 +99,7 @@ def _invented(wanted: Sequence[Feature]) -> Matrix:
         folder = Path(scratch) / "invented"
         synthetic.generate(folder, users=INVENTED, seed=INVENTED_SEED, cutoff=INVENTED_UNTIL)
         read = behaviours.read(folder, Path(scratch) / "quarantine")
-    asked = read.outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviours.applications(read.outcomes)
     return features.compute(read, asked, wanted)
 
 

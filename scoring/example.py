@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from compliance import canonical
+from scoring import rows as matrix_rows
 from scoring import scorer
 from scoring.features import Matrix
 from scoring.scorer import Evidence, Scorer, Values, pack, unpack
@@ -37,9 +38,7 @@ def choose(model: Scorer, invented: Matrix) -> bytes | None:
     points = np.array(
         [
             model.evaluate_many(
-                invented.values[rows],
-                {c: n[rows] for c, n in invented.events.items()},
-                {c: n[rows] for c, n in invented.active_days.items()},
+                *matrix_rows.of(invented, rows),
                 np.broadcast_to(mask, (len(rows), everything)),
             ).points
             for mask in masks

@@ -61,11 +61,19 @@ def _input(feature: Feature) -> Input:
     return Input(**(asdict(feature) | {"reason": cause.code}), reason_version=cause.version)
 
 
-def copies(lesson: Lesson, rows: Rows, number: int, random: np.random.Generator) -> tuple[Flags, Rows]:
+def copies(
+    lesson: Lesson,
+    rows: Rows,
+    number: int,
+    random: np.random.Generator,
+    *,
+    declared_alone: bool = False,
+) -> tuple[Flags, Rows]:
     """Say what to show of `number` copies of each row, and which row each is.
 
     The first copy shows all that counts, each other hides every category with probability one half; a copy
-    that could never be scored is left out. With one category there is nothing to hide and no copy is made.
+    that could never be answered is left out. With one category there is nothing to hide and no copy is made.
+    `declared_alone`: what is estimated may rest on statements alone, unlike a score.
     """
     if not 1 <= number <= MOST_COPIES:
         raise ValueError(f"{number} copies; 1 to {MOST_COPIES} can be made")
@@ -73,12 +81,12 @@ def copies(lesson: Lesson, rows: Rows, number: int, random: np.random.Generator)
     counted = random.random((len(source), len(lesson.categories))) < 0.5
     counted[: len(rows)] = True
     counted &= lesson.enough[source]
-    kept = scorer.may_carry(lesson.categories, counted)
+    kept = counted.any(axis=1) if declared_alone else scorer.may_carry(lesson.categories, counted)
     return counted[kept], source[kept]
 
 
-def subsets(lesson: Lesson) -> dict[Categories, Flags]:
-    """Every set of categories that may carry an answer, and the same as flags [category]."""
+def subsets(lesson: Lesson, *, declared_alone: bool = False) -> dict[Categories, Flags]:
+    """Every set of categories that may carry an answer (see `copies`), and the same as flags [category]."""
     sets = (
         frozenset(chosen)
         for size in range(1, len(lesson.categories) + 1)
@@ -88,7 +96,7 @@ def subsets(lesson: Lesson) -> dict[Categories, Flags]:
     return {
         used: np.array([c in used for c in lesson.categories])
         for used in sets
-        if policy.may_carry(used, known)
+        if declared_alone or policy.may_carry(used, known)
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from compliance.refusals import Refusal
 from compliance.vocabulary import Categories
 from scoring import boosting, calibration, card, deciles, example, lessons, manifest, policy, scorer, trees
+from scoring import rows as matrix_rows
 from scoring.boosting import STANDARD, Recipe, Way
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
@@ -81,9 +82,9 @@ def train(
     lesson = lessons.prepare(matrix, defaulted)
     fitted = _rows(lesson, fit, validate)
     steps = recipe.folds + recipe.twins + 1
-    way = Way(recipe, seed, threads, _counter(progress, (1 + (learn_again is not None)) * steps + 1))
+    way = Way(recipe, seed, threads, counter(progress, (1 + (learn_again is not None)) * steps + 1))
     measured_on = "itself" if learn_again is None else "first_70_30"
-    told = {**about, **_made(matrix, way), "measured_on": measured_on}
+    told = {**about, **made(matrix, asdict(recipe), seed, threads), "measured_on": measured_on}
     grown = _grow(lesson, fitted, way, scale, horizon_days, told)
     measured = card.write(
         grown.model, matrix, defaulted, fit=fit, validate=validate, seed=seed, groups=groups
@@ -166,7 +167,8 @@ def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> Rows:
     return fitted
 
 
-def _counter(progress: Progress | None, steps: int) -> Callable[[str], None]:
+def counter(progress: Progress | None, steps: int) -> Callable[[str], None]:
+    """Tell of each step as a share of all."""
     done = 0
 
     def tell(step: str) -> None:
@@ -240,9 +242,7 @@ def _half_widths(draft: Scorer, lesson: Lesson, rows: Rows, way: Way) -> dict[Ca
 def _points(draft: Scorer, lesson: Lesson, rows: Rows, used: Flags) -> NDArray[np.int16]:
     """Points of rows of which only the `used` categories are shown."""
     return draft.evaluate_many(
-        lesson.matrix.values[rows],
-        {category: lesson.matrix.events[category][rows] for category in lesson.categories},
-        {category: lesson.matrix.active_days[category][rows] for category in lesson.categories},
+        *matrix_rows.of(lesson.matrix, rows),
         np.broadcast_to(used, (len(rows), len(used))),
     ).points
 
@@ -267,16 +267,21 @@ def _export(booster: catboost.CatBoostClassifier) -> tuple[bytes, bytes]:
         as_json, native = Path(scratch) / manifest.TREES, Path(scratch) / manifest.CATBOOST
         booster.save_model(str(as_json), format="json")
         booster.save_model(str(native))
-        exported = json.loads(as_json.read_bytes())
-        kept = {name: exported[name] for name in KEPT_OF_EXPORT}
-        return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode(), native.read_bytes()
+        return trees_of(as_json), native.read_bytes()
 
 
-def _made(matrix: Matrix, way: Way) -> dict[str, str]:
-    recipe = {f"recipe_{name}": str(value) for name, value in asdict(way.recipe).items()}
-    return recipe | {
+def trees_of(exported: Path) -> bytes:
+    """The trees of CatBoost's JSON export as canonical JSON."""
+    told = json.loads(exported.read_bytes())
+    kept = {name: told[name] for name in KEPT_OF_EXPORT}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
+
+
+def made(matrix: Matrix, recipe: Mapping[str, object], seed: int, threads: int) -> dict[str, str]:
+    """How a model was made, as text."""
+    return {f"recipe_{name}": str(value) for name, value in recipe.items()} | {
         "matrix": matrix.digest,
-        "seed": str(way.seed),
-        "threads": str(way.threads),
+        "seed": str(seed),
+        "threads": str(threads),
         "catboost": catboost.__version__,
     }

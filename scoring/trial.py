@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from consent.permits import PopulationPermit
+from scoring import behaviour as behaviours
 from scoring import evaluation, features
 from scoring.behaviour import Behaviour
 from scoring.evaluation import Floats, Measure
@@ -50,7 +51,7 @@ def run(permit: PopulationPermit, model: Scorer, behaviour: Behaviour) -> Trial:
     labelled = behaviour.outcomes.filter(pl.col("defaulted").is_not_null())
     if labelled.is_empty():
         raise CannotTrain("no application has an outcome")
-    asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviours.applications(labelled)
     matrix = features.compute(behaviour, asked, features.as_features(model.manifest.inputs))
     everything = np.ones((len(asked), len(model.categories)), np.bool_)
     found = model.evaluate_many(matrix.values, matrix.events, matrix.active_days, everything)

@@ -18,6 +18,7 @@ from benchmarks.validation import baselines, gates
 from benchmarks.validation.gates import Gate
 from compliance.vocabulary import Category
 from scoring import behaviour, evaluation, features, manifest, training, trees
+from scoring import rows as matrix_rows
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.policy import Scale
@@ -64,7 +65,7 @@ def _read(folder: Path) -> Set:
     with TemporaryDirectory() as aside:
         read = behaviour.read(folder, Path(aside))
     labelled = read.outcomes.filter(pl.col("defaulted").is_not_null()).sort("decided_at", "application")
-    asked = labelled.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviour.applications(labelled)
     matrix = features.compute(read, asked, features.chosen(read, frozenset(Category)))
     return Set(folder.name, matrix, labelled["defaulted"].to_numpy())
 
@@ -106,9 +107,7 @@ def _ours(of: Set, fit: Flags, seen: Flags, seed: int) -> Floats:
     stated = manifest.decode(artifact.files[manifest.MANIFEST])
     model = Scorer(artifact.digest, stated, trees.read(artifact.files[manifest.TREES]))
     found = model.evaluate_many(
-        of.matrix.values[seen],
-        {c: n[seen] for c, n in of.matrix.events.items()},
-        {c: n[seen] for c, n in of.matrix.active_days.items()},
+        *matrix_rows.of(of.matrix, seen),
         np.ones((int(seen.sum()), len(model.categories)), np.bool_),
     )
     return np.where(found.points == NO_ANSWER, np.nan, found.log_odds)

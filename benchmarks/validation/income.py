@@ -26,7 +26,7 @@ def run(_: str) -> Iterator[Gate]:
     with TemporaryDirectory() as aside:
         read = behaviour.read(folder, Path(aside))
     known = read.outcomes.filter(pl.col("income") > 0)
-    asked = known.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviour.applications(known)
     matrix = features.compute(read, asked, features.chosen(read, frozenset(Category)))
     tried = income_trials.cross_validated(
         matrix, known["income"].to_numpy(), seed=SEED, threads=2, currency=read.schema.currency or "CNY"

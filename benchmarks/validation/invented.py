@@ -108,7 +108,7 @@ def _parts(
     chosen: tuple[Feature, ...] = ()
     for number, first in enumerate(range(0, people, PART)):
         drawn = draw(min(PART, people - first), seed=seed + number, signal=signal)
-        asked = drawn.outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+        asked = behaviour.applications(drawn.outcomes)
         chosen = chosen or features.chosen(drawn, frozenset(Category))
         sex = asked.join(drawn.profiles.select("user", "sex"), on="user", maintain_order="left")["sex"]
         yield (

@@ -9,6 +9,7 @@ import polars as pl
 from benchmarks.validation import gates, invented
 from benchmarks.validation.gates import Gate
 from compliance.vocabulary import Category
+from scoring import behaviour as behaviours
 from scoring import features
 from scoring.behaviour import Behaviour
 
@@ -19,7 +20,7 @@ LATER = (timedelta(), timedelta(microseconds=1), timedelta(days=1), timedelta(da
 def run(size: str) -> list[Gate]:
     """Repeat everybody's events after their cut-off, with other values, and compute again."""
     drawn = invented.draw(PEOPLE[size])
-    asked = drawn.outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviours.applications(drawn.outcomes)
     chosen = features.chosen(drawn, frozenset(Category))
     before = features.compute(drawn, asked, chosen)
     after = features.compute(with_later_events(drawn), asked, chosen)

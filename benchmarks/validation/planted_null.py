@@ -5,6 +5,7 @@ import numpy as np
 from benchmarks.validation import gates, invented
 from benchmarks.validation.gates import Gate
 from scoring import evaluation, scorer
+from scoring import rows as matrix_rows
 
 PEOPLE = {"small": (14_000, 6_000), "full": (260_000, 60_000)}
 """Drawn, and of those learnt from. With 5 % defaults 200,000 people place an AUC within 0.006."""
@@ -19,9 +20,7 @@ def run(size: str) -> list[Gate]:
     found = invented.population(drawn, signal=0.0, fit=learnt, keep=False)
     matrix, others = found.matrix, np.flatnonzero(~found.fit)
     told = found.model.evaluate_many(
-        matrix.values[others],
-        {c: n[others] for c, n in matrix.events.items()},
-        {c: n[others] for c, n in matrix.active_days.items()},
+        *matrix_rows.of(matrix, others),
         np.ones((len(others), len(found.model.categories)), np.bool_),
     )
     answered = told.points != scorer.NO_ANSWER

@@ -18,6 +18,7 @@ from benchmarks.validation.gates import Gate
 from benchmarks.validation.invented import Population
 from compliance.vocabulary import Categories
 from scoring import evaluation, scorer
+from scoring import rows as matrix_rows
 
 PEOPLE = {"small": 12_000, "full": 120_000}
 TENTHS, LEAST_PEOPLE = 10, 200
@@ -96,9 +97,7 @@ def seen_with_every_set(found: Population) -> Seen:
     for used in model.manifest.calibration:
         shared = np.array([category in used for category in model.categories])
         told = model.evaluate_many(
-            matrix.values[whole],
-            {c: n[whole] for c, n in matrix.events.items()},
-            {c: n[whole] for c, n in matrix.active_days.items()},
+            *matrix_rows.of(matrix, whole),
             np.broadcast_to(shared, (len(whole), len(shared))),
         )
         probability[used] = np.where(

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from compliance import canonical
 from compliance.canonical import Json
-from scoring import evaluation
+from scoring import decimals, evaluation
+from scoring import rows as matrix_rows
 from scoring.answers import amounts
 from scoring.answers.amounts import Amounts, Floats
 from scoring.answers.income import NO_ANSWER, IncomeModel
 from scoring.answers.income_manifest import LOWER, MEDIAN, QUANTILES, TARGET, UPPER
+from scoring.decimals import EVERYTHING
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
 from scoring.manifest import Input
@@ -23,8 +25,6 @@ DRAWS = 1_000
 LEAST_ROWS = 200
 HELD_BY_INTERVAL = (0.78, 0.82)
 """An 80 % interval is honest that holds so many of the people whom the model has not seen."""
-EVERYTHING: Final = "all"
-UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,9 +154,11 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         return ("insufficient_evidence",)
     lowest, highest = HELD_BY_INTERVAL
     found = {
-        "no_better_than_a_constant": any(not _number(tried[each]["gain_low"]) > 0 for each in MUST_BEAT),
-        "interval_dishonest": _number(tried["interval_held"]["high"]) < lowest
-        or _number(tried["interval_held"]["low"]) > highest,
+        "no_better_than_a_constant": any(
+            not decimals.read(tried[each]["gain_low"]) > 0 for each in MUST_BEAT
+        ),
+        "interval_dishonest": decimals.read(tried["interval_held"]["high"]) < lowest
+        or decimals.read(tried["interval_held"]["low"]) > highest,
         "feature_forbidden": any(
             forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
         ),
@@ -201,9 +203,7 @@ def tried(
 ) -> Trial:
     """What the model tells of these rows, of those that it answers."""
     found = model.evaluate_many(
-        matrix.values[rows],
-        {category: matrix.events[category][rows] for category in model.categories},
-        {category: matrix.active_days[category][rows] for category in model.categories},
+        *matrix_rows.of(matrix, rows),
         np.broadcast_to(shared, (len(rows), len(shared))),
     )
     answered = found.point != NO_ANSWER
@@ -223,10 +223,10 @@ def figures(trial: Trial, seed: int) -> Mapping[str, Json]:
         **{name: _beside(trial, loss, -1.0, seed) for name, loss in LOSSES.items()},
         **{name: _beside(trial, hit, 1.0, seed) for name, hit in HITS.items()},
         "interval_held": {
-            "model": _decimal(held.mean()),
-            "low": _decimal(low),
-            "high": _decimal(high),
-            "constant": _decimal(held_by_constant.mean()),
+            "model": decimals.written(held.mean()),
+            "low": decimals.written(low),
+            "high": decimals.written(high),
+            "constant": decimals.written(held_by_constant.mean()),
         },
     }
 
@@ -241,10 +241,10 @@ def _beside(trial: Trial, measure: Gain, sign: float, seed: int) -> Mapping[str,
     of_model, of_constant = measure(trial, trial.model), measure(trial, wide(trial))
     low, high = _interval(sign * (of_model - of_constant), trial.user_of, seed)
     return {
-        "model": _decimal(of_model.mean()),
-        "constant": _decimal(of_constant.mean()),
-        "gain_low": _decimal(low),
-        "gain_high": _decimal(high),
+        "model": decimals.written(of_model.mean()),
+        "constant": decimals.written(of_constant.mean()),
+        "gain_low": decimals.written(low),
+        "gain_high": decimals.written(high),
     }
 
 
@@ -257,11 +257,3 @@ def _interval(gain: Floats, user_of: Rows, seed: int) -> tuple[float, float]:
     means = [sums[people].sum() / rows[people].sum() for people in drawn]
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _decimal(value: float) -> str:
-    return f"{value:.4f}" if np.isfinite(value) else UNKNOWN
-
-
-def _number(decimal: str) -> float:
-    return float("nan") if decimal == UNKNOWN else float(decimal)

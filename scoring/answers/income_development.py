@@ -9,6 +9,7 @@ import polars as pl
 from compliance.canonical import Json
 from compliance.vocabulary import Categories
 from consent.permits import PopulationPermit
+from scoring import behaviour as behaviours
 from scoring import development, features, manifest, registry
 from scoring.answers import income_card, income_training, incomes
 from scoring.answers.income import NO_ANSWER
@@ -81,5 +82,5 @@ def _known(permit: PopulationPermit, behaviour: Behaviour) -> pl.DataFrame:
 
 
 def _matrix(behaviour: Behaviour, known: pl.DataFrame, wanted: tuple[features.Feature, ...]) -> Matrix:
-    asked = known.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviours.applications(known)
     return features.compute(behaviour, asked, wanted)

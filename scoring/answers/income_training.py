@@ -1,19 +1,16 @@
 """Train an income model: three quantiles of the logarithm, and an interval that holds what it says on people not seen."""
 
-import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 import catboost
 import numpy as np
-from numpy.typing import NDArray
 
 from compliance.vocabulary import Categories
-from scoring import lessons, manifest, trees
+from scoring import lessons, manifest, training, trees
 from scoring.answers import amounts, income_card, income_manifest
 from scoring.answers.amounts import Floats
 from scoring.answers.income import IncomeModel
@@ -21,7 +18,7 @@ from scoring.answers.income_manifest import LOWER, MEDIAN, QUANTILES, UPPER, Inc
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
 from scoring.scorer import Flags
-from scoring.training import KEPT_OF_EXPORT, Artifact, CannotTrain, Progress
+from scoring.training import Artifact, CannotTrain, Progress
 
 CNY_EDGES = (2_500, 4_000, 6_000, 10_000)
 INTERVAL = 0.8
@@ -76,7 +73,7 @@ def train(
     lesson = lessons.prepare(matrix, np.zeros(len(income), np.bool_))
     fitted, held = _rows(lesson, fit & known, validate & known)
     log_income = np.log(np.where(known, income, 1.0))
-    way, tell = _Way(recipe, seed, threads), _Tell(progress, 2 + recipe.folds)
+    way, tell = _Way(recipe, seed, threads), training.counter(progress, 2 + recipe.folds)
     grown = {name: _export(booster) for name, booster in _boost(lesson, log_income, fitted, way).items()}
     tell("model")
     widening = _widening(lesson, log_income, income, fitted, way, tell)
@@ -86,7 +83,7 @@ def train(
         widening=widening,
         edges=edges,
         currency=currency,
-        about={**about, **_made(matrix, way)},
+        about={**about, **training.made(matrix, asdict(recipe), seed, threads)},
         files={},
     )
     draft = IncomeModel("draft", stated, {name: trees.read(exported) for name, exported in grown.items()})
@@ -118,24 +115,13 @@ def _rows(lesson: Lesson, fit: Flags, validate: Flags) -> tuple[Rows, Rows]:
     return fitted, held
 
 
-class _Tell:
-    """Counts the steps that are done."""
-
-    def __init__(self, progress: Progress | None, steps: int) -> None:
-        self._progress, self._steps, self._done = progress, steps, 0
-
-    def __call__(self, step: str) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(step, self._done / self._steps)
-
-
 Boosters = Mapping[str, catboost.CatBoostRegressor]
 
 
 def _boost(lesson: Lesson, log_income: Floats, rows: Rows, way: _Way) -> Boosters:
     """Grow oblivious trees for each quantile on the rows, each also with categories hidden at random."""
-    shown, source = _copies(lesson, rows, way)
+    random = np.random.default_rng(way.seed)
+    shown, source = lessons.copies(lesson, rows, way.recipe.copies, random, declared_alone=True)
     values = np.asfortranarray(lessons.shown(lesson, source, shown))
     pool = catboost.Pool(values, log_income[source])
     return {
@@ -156,24 +142,8 @@ def _boost(lesson: Lesson, log_income: Floats, rows: Rows, way: _Way) -> Booster
     }
 
 
-def _copies(lesson: Lesson, rows: Rows, way: _Way) -> tuple[Flags, Rows]:
-    """Say what to show of the copies of each row, and which row each is.
-
-    The first copy shows all that counts, each other hides every category with probability one half. Unlike for a
-    score, a copy that shows only what the person stated is kept.
-    """
-    several = len(lesson.categories) > 1
-    source = np.tile(rows, way.recipe.copies if several else 1)
-    random = np.random.default_rng(way.seed)
-    counted = random.random((len(source), len(lesson.categories))) < 1 / 2
-    counted[: len(rows)] = True
-    counted &= lesson.enough[source]
-    kept = counted.any(axis=1)
-    return counted[kept], source[kept]
-
-
 def _widening(
-    lesson: Lesson, log_income: Floats, income: Floats, fitted: Rows, way: _Way, tell: _Tell
+    lesson: Lesson, log_income: Floats, income: Floats, fitted: Rows, way: _Way, tell: Callable[[str], None]
 ) -> dict[Categories, float]:
     """How far to widen the interval for every set of categories, from people that the trees had not seen.
 
@@ -183,7 +153,7 @@ def _widening(
     """
     users = np.random.default_rng(way.seed).permutation(lesson.user_of.max() + 1)
     fold_of = users[lesson.user_of[fitted]] % way.recipe.folds
-    sets = dict(_subsets(lesson))
+    sets = lessons.subsets(lesson, declared_alone=True)
     needed = {used: np.full(len(fitted), np.nan) for used in sets}
     for fold in range(way.recipe.folds):
         boosters = _boost(lesson, log_income, fitted[fold_of != fold], way)
@@ -195,12 +165,6 @@ def _widening(
         tell("interval")
     found = {used: conformal(each[np.isfinite(each)]) for used, each in needed.items()}
     return {used: width for used, width in found.items() if width is not None}
-
-
-def _subsets(lesson: Lesson) -> Iterator[tuple[Categories, NDArray[np.bool_]]]:
-    for size in range(1, len(lesson.categories) + 1):
-        for chosen in combinations(lesson.categories, size):
-            yield frozenset(chosen), np.array([category in chosen for category in lesson.categories])
 
 
 def _predict(boosters: Boosters, lesson: Lesson, rows: Rows, used: Flags) -> dict[str, Floats]:
@@ -229,16 +193,4 @@ def _export(booster: catboost.CatBoostRegressor) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "trees.json"
         booster.save_model(str(written), format="json")
-        exported = json.loads(written.read_bytes())
-    kept = {name: exported[name] for name in KEPT_OF_EXPORT}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _made(matrix: Matrix, way: _Way) -> dict[str, str]:
-    recipe = {f"recipe_{name}": str(value) for name, value in asdict(way.recipe).items()}
-    return recipe | {
-        "matrix": matrix.digest,
-        "seed": str(way.seed),
-        "threads": str(way.threads),
-        "catboost": catboost.__version__,
-    }
+        return training.trees_of(written)

@@ -11,7 +11,7 @@ from compliance import ids
 from compliance.act import Act
 from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
-from scoring import kinds, population, registry, release
+from scoring import decimals, kinds, population, registry, release
 from scoring.answers import given, income_card, income_manifest
 from scoring.answers.given import Answer, Worked
 from scoring.answers.income import IncomeEstimate, IncomeModel
@@ -101,7 +101,7 @@ def told(estimate: IncomeEstimate) -> dict[str, Any]:
 async def accuracy(act: Act, row: AnswerRow) -> dict[str, tuple[str, str]]:
     """How often the model was right on people it had not seen, and how often one and the same amount for everybody is."""
     stored = await ModelRow.get(id=row.model, using_db=act.db)
-    tried = stored.card["slices"][income_card.EVERYTHING]
+    tried = stored.card["slices"][decimals.EVERYTHING]
     return {name: (tried[name]["model"], tried[name]["constant"]) for name in ACCURACIES}
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from compliance.canonical import Json
 from scoring import evaluation, scorer
+from scoring import rows as matrix_rows
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.governance import drift
@@ -63,9 +64,7 @@ def _points(model: Scorer, tried: Evaluations, enough: Flags, at: NDArray[Any]) 
 def _evaluated(model: Scorer, matrix: Matrix, rows: NDArray[np.intp]) -> Evaluations:
     everything = np.ones((len(rows), len(model.categories)), np.bool_)
     return model.evaluate_many(
-        matrix.values[rows],
-        {category: matrix.events[category][rows] for category in model.categories},
-        {category: matrix.active_days[category][rows] for category in model.categories},
+        *matrix_rows.of(matrix, rows),
         everything,
     )
 

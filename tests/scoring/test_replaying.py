@@ -40,7 +40,7 @@ def learnt(tmp_path_factory):
     folder = tmp_path_factory.mktemp("set") / "invented"
     synthetic.generate(folder, users=USERS, seed=4, cutoff=CUTOFF, signal=2.0)
     read = behaviour.read(folder, folder.parent / "quarantine")
-    asked = read.outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+    asked = behaviour.applications(read.outcomes)
     matrix = features.compute(read, asked, features.chosen(read, frozenset(Category)))
     fit = np.arange(USERS) < USERS * 2 // 3
     models = [
