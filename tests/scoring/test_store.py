@@ -381,7 +381,7 @@ def test_the_worker_knows_of_the_files_by_itself():
 
 
 LOADER = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from api import loading
 from api.running import Standing
@@ -391,7 +391,20 @@ from compliance.vocabulary import OFFERED
 loading.ROWS_AT_ONCE, loading.intake.BACKLOG_MAX = 500, 2_000
 home, source, database = Path(sys.argv[1]), sys.argv[2], Database(*eval(sys.argv[3]))
 settings = Settings(home, "development", "https://log.test.example", None, OFFERED)
-print("ready", flush=True)
+last, done = int(sys.argv[4]), 0
+
+def killed_at_last(call):
+    async def counted(*given):
+        global done
+        told = await call(*given)
+        done += 1
+        if done == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return told
+    return counted
+
+loading.intake.receive = killed_at_last(loading.intake.receive)
+loading.compaction.compact = killed_at_last(loading.compaction.compact)
 sys.exit(asyncio.run(loading.load(Standing(settings, database), source)))
 """
 
@@ -400,24 +413,19 @@ sys.exit(asyncio.run(loading.load(Standing(settings, database), source)))
 async def test_a_loader_killed_again_and_again_loses_nothing_and_doubles_nothing(
     ground, database, home, tmp_path
 ):
-    """Really killed, while it takes pieces and while it files them; then it is run to its end."""
+    """Really killed, before it commits a piece it takes or a bucket it files; then it is run to its end."""
     found = await events.known(12)
     rows = [event(reference, count=n, attributes=None) for reference in found for n in range(600)]
     source = tmp_path / "events.parquet"
     pl.DataFrame(rows, schema_overrides={"attributes": pl.String}).write_parquet(source)
     credentials = repr(dataclasses.astuple(database))
     command = [sys.executable, "-c", LOADER, str(home), str(source), credentials]
-    ended = []
-    for seconds in (0.8, 1.6, 2.4):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout.readline() == "ready\n"
-            await asyncio.sleep(seconds)
-            process.send_signal(signal.SIGKILL)
-            _, problem = process.communicate(timeout=30)
-            assert process.returncode in (-signal.SIGKILL, 0), problem
-            ended.append(process.returncode)
-    assert ended[0] == -signal.SIGKILL
-    last = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    for pieces in (3, 7, 20):  # it takes 4 pieces of 500 and files the 12 people's buckets, again and again
+        killed = subprocess.run(
+            [*command, str(pieces)], check=False, capture_output=True, text=True, timeout=120
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    last = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=120, check=True)
     sums = json.loads(last.stdout.splitlines()[-1])
     assert (sums["accepted"] + sums["duplicate"], sums["quarantined"]) == (len(rows), 0)
     assert sums["duplicate"]
