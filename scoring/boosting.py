@@ -16,13 +16,20 @@ LEAST_TREES = 20
 LEAF_PENALTY, SEEN_ROWS = 20.0, 0.7
 LEAST_SEEN_SHARE, SEEN_COLUMNS = 0.3, 12
 """Each split chooses among a third of the columns, each tree among some of the rows: steadier, and quicker."""
+STUDENT_COPIES, STUDENT_RATE, STUDENT_PENALTY = 4, 0.15, 3.0
+"""What a teacher says has no chance in it, so a student may learn it fast, from many copies, almost unpenalised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How much is grown: at most `trees`, `copies` of each row with other categories hidden, `twins` for intervals."""
+    """How much is grown.
+
+    At most `trees` on `copies` of each row with other categories hidden, `student_trees` where there is anything to
+    hide, `twins` for intervals.
+    """
 
     trees: int = 1_500
+    student_trees: int = 400
     depth: int = 5
     learning_rate: float = 0.03
     copies: int = 3
@@ -57,23 +64,7 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
     can be hidden, CatBoost reads a hidden value as the smallest, and a constraint would make hiding it the best or
     the worst there is. The card reports instead how often the trees run against a feature's stated direction.
     """
-    booster = catboost.CatBoostClassifier(
-        iterations=way.recipe.trees,
-        depth=way.recipe.depth,
-        learning_rate=way.recipe.learning_rate,
-        l2_leaf_reg=LEAF_PENALTY,
-        rsm=min(1.0, max(LEAST_SEEN_SHARE, SEEN_COLUMNS / len(lesson.inputs))),
-        bootstrap_type="Bernoulli",
-        subsample=SEEN_ROWS,
-        loss_function="Logloss",
-        boosting_type="Plain",
-        grow_policy="SymmetricTree",
-        nan_mode="Min",
-        random_seed=way.seed,
-        thread_count=way.threads,
-        allow_writing_files=False,
-        verbose=False,
-    )
+    booster = _booster(lesson, way, way.recipe.trees, way.recipe.learning_rate, LEAF_PENALTY, "Logloss")
     learned = _pool(lesson, rows, way)
     if watched is None:
         return booster.fit(learned)
@@ -82,6 +73,48 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
         eval_set=_pool(lesson, watched, way),
         early_stopping_rounds=WORTHLESS_TREES,
         use_best_model=False,
+    )
+
+
+def student(
+    lesson: Lesson, rows: Rows, teacher: catboost.CatBoostClassifier, way: Way
+) -> catboost.CatBoostClassifier:
+    """Grow trees that say of each row, whatever of it is hidden, what the teacher says of all it holds.
+
+    Distillation (Bucila, Caruana, Niculescu-Mizil 2006). An outcome is one of two; the teacher's probability has no
+    such noise, so that even what a single category tells is learnt to its ends: the mean of what a set says is the
+    mean of what everything says. With one category there is nothing to hide and the teacher is the model.
+    """
+    if len(lesson.categories) == 1:
+        return teacher
+    said = np.zeros(len(lesson.defaulted))
+    whole = np.asfortranarray(lessons.shown(lesson, rows, lesson.enough[rows]))
+    said[rows] = teacher.predict_proba(whole)[:, 1]
+    shown, source = lessons.copies(lesson, rows, STUDENT_COPIES, np.random.default_rng(way.seed))
+    values = np.asfortranarray(lessons.shown(lesson, source, shown))
+    booster = _booster(lesson, way, way.recipe.student_trees, STUDENT_RATE, STUDENT_PENALTY, "CrossEntropy")
+    return booster.fit(catboost.Pool(values, said[source].astype(np.float32)))
+
+
+def _booster(
+    lesson: Lesson, way: Way, trees: int, rate: float, penalty: float, loss: str
+) -> catboost.CatBoostClassifier:
+    return catboost.CatBoostClassifier(
+        iterations=trees,
+        depth=way.recipe.depth,
+        learning_rate=rate,
+        l2_leaf_reg=penalty,
+        rsm=min(1.0, max(LEAST_SEEN_SHARE, SEEN_COLUMNS / len(lesson.inputs))),
+        bootstrap_type="Bernoulli",
+        subsample=SEEN_ROWS,
+        loss_function=loss,
+        boosting_type="Plain",
+        grow_policy="SymmetricTree",
+        nan_mode="Min",
+        random_seed=way.seed,
+        thread_count=way.threads,
+        allow_writing_files=False,
+        verbose=False,
     )
 
 

@@ -20,7 +20,7 @@ from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
 from scoring.governance.fairness import Labels
 from scoring.lessons import Lesson, Rows
-from scoring.manifest import Manifest
+from scoring.manifest import Line, Manifest
 from scoring.policy import Scale
 from scoring.scorer import Scorer
 
@@ -103,11 +103,13 @@ def _grow(
 ) -> _Grown:
     """Grow one model from these rows: its size and its calibration from folds of people it has not seen."""
     unseen, enough = _cross_fit(lesson, rows, way)
-    booster = boosting.boost(lesson, rows, enough)
+    teacher = boosting.boost(lesson, rows, enough)
+    booster = boosting.student(lesson, rows, teacher, enough)
     way.tell("model")
     held, bad = lesson.enough[rows], lesson.defaulted[rows]
-    seen = _raw(booster, lesson, rows)
-    found = calibration.calibrated(unseen, seen, lesson.categories, held, bad, _later(lesson, rows))
+    known = (lesson.categories, held, bad, _later(lesson, rows))
+    found = calibration.calibrated(unseen, _raw(booster, lesson, rows), *known)
+    of_teacher = calibration.calibrated(unseen, _raw(teacher, lesson, rows), *known)
     exported, native = _export(booster)
     stated = Manifest(
         inputs=lesson.inputs,
@@ -117,11 +119,11 @@ def _grow(
         cutoffs=_cutoffs(scale, calibration.together(found.raw, found.lines, lesson.categories, held)),
         scale=scale,
         horizon_days=horizon_days,
-        about={**about, "trees": str(enough.recipe.trees)},
+        about={**about, "trees": str(booster.tree_count_), "teacher_trees": str(teacher.tree_count_)},
         files={},
     )
     draft = Scorer("draft", stated, trees.read(exported))
-    stated = replace(stated, half_widths=_half_widths(draft, lesson, rows, enough))
+    stated = replace(stated, half_widths=_half_widths(draft, of_teacher.lines, lesson, rows, enough))
     files = {
         manifest.TREES: exported,
         manifest.CATBOOST: native,
@@ -217,13 +219,15 @@ def _later(lesson: Lesson, rows: Rows) -> Flags:
     return np.asarray(moments > np.quantile(moments, 1 - LATER_SHARE))
 
 
-def _half_widths(draft: Scorer, lesson: Lesson, rows: Rows, way: Way) -> dict[Categories, tuple[float, ...]]:
+def _half_widths(
+    draft: Scorer, lines: Mapping[Categories, Line], lesson: Lesson, rows: Rows, way: Way
+) -> dict[Categories, tuple[float, ...]]:
     """Half the 80 % interval of the points, by set of categories and step of the scale.
 
-    From the spread of twins over people whom each of them has not seen.
+    From the spread of the teacher's twins over people whom each of them has not seen; `lines` calibrate the teacher.
     """
     some = rows[:: 1 + len(rows) // MOST_ROWS_FOR_INTERVALS]
-    lines, subsets = draft.manifest.calibration, lessons.subsets(lesson)
+    subsets = lessons.subsets(lesson)
     having = {used: some[lessons.having(lesson, some, subsets[used])] for used in lines}
     having = {used: of for used, of in having.items() if len(of) >= calibration.LEAST_ROWS}
     raw: dict[Categories, list[Floats]] = {used: [] for used in having}

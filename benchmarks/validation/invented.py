@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from benchmarks.validation.statements import Raw
 from compliance.vocabulary import Category
-from scoring import behaviour, features, manifest, scorer, synthetic, training, trees
+from scoring import behaviour, boosting, features, manifest, scorer, synthetic, training, trees
 from scoring.behaviour import Behaviour
+from scoring.boosting import Recipe
 from scoring.features import Feature, Matrix
 from scoring.policy import Scale
 from scoring.scorer import Scorer
-from scoring.training import Recipe
 
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 PART = 20_000
 SEED = 2_026
-RECIPE = Recipe(trees=150, depth=5, learning_rate=0.05, copies=3, folds=3, twins=4)
 FIT_SHARE = 0.6
+OF_FEW = Recipe(trees=150, student_trees=150, learning_rate=0.05, folds=3, twins=4)
+"""Few people only try the checks themselves; of many, models are made as everybody's are."""
 
 Flags = NDArray[np.bool_]
 
@@ -73,7 +74,7 @@ def learnt(matrix: Matrix, defaulted: Flags, fit: Flags, *, seed: int = 7) -> Sc
         scale=Scale.STANDARD,
         horizon_days=synthetic.DECIDED_DAYS[0] - 1,
         about={"set": "invented"},
-        recipe=RECIPE,
+        recipe=OF_FEW if fit.sum() < boosting.MANY_ROWS else boosting.recipe_for(int(fit.sum())),
     )
     stated = manifest.decode(artifact.files[manifest.MANIFEST])
     return Scorer(artifact.digest, stated, trees.read(artifact.files[manifest.TREES]))

@@ -76,7 +76,8 @@ def _grown(lesson: Lesson, rows: Rows, copies: int, seed: int) -> catboost.CatBo
     """As many trees as help a fifth of these people whom the model has not seen."""
     way = Way(replace(boosting.recipe_for(len(rows)), copies=copies), seed, 2, lambda _: None)
     watched = np.random.default_rng(seed).integers(INNER_FOLDS, size=len(rows)) == 0
-    return boosting.boost(lesson, rows[~watched], way, rows[watched])
+    teacher = boosting.boost(lesson, rows[~watched], way, rows[watched])
+    return boosting.student(lesson, rows[~watched], teacher, way) if copies > 1 else teacher
 
 
 def _said(booster: catboost.CatBoostClassifier, lesson: Lesson, rows: Rows, shown: Flags) -> Floats:

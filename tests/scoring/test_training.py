@@ -12,6 +12,7 @@ from support import small_models
 
 from compliance.vocabulary import Category
 from scoring import (
+    boosting,
     calibration,
     card,
     evaluation,
@@ -23,6 +24,7 @@ from scoring import (
     training,
     trees,
 )
+from scoring.boosting import Way
 from scoring.measures import forbidden
 from scoring.policy import Scale
 from scoring.training import Artifact, CannotTrain
@@ -107,6 +109,22 @@ def test_about_half_of_the_copies_hide_each_category() -> None:
         # Sets that carry nothing are left out: 2 of 16, neither of which shows a category of behaviour.
         shown = 8 / 14 if category is not Category.DECLARED else 7 / 14
         assert random[:, place].mean() == pytest.approx(shown, abs=0.03)
+
+
+@pytest.mark.parametrize("outcomes", [DEFAULTED, ~DEFAULTED], ids=["real", "turned"])
+def test_a_student_learns_what_its_teacher_says_and_no_outcome(outcomes: np.ndarray) -> None:
+    rows, way = np.flatnonzero(FIT), Way(small_models.RECIPE, 7, 1, lambda _: None)
+    teacher = boosting.boost(LESSON, rows, way)
+    student = boosting.student(replace(LESSON, defaulted=outcomes), rows, teacher, way)
+    everything = np.ones(len(LESSON.categories), np.bool_)
+    taught, told = (boosting.predict(each, LESSON, rows, everything) for each in (teacher, student))
+    assert np.corrcoef(taught, told)[0, 1] > 0.95
+
+
+def test_with_one_category_the_teacher_is_the_model() -> None:
+    one = replace(LESSON, categories=LESSON.categories[:1])
+    teacher = object()
+    assert boosting.student(one, np.arange(3), teacher, Way(small_models.RECIPE, 7, 1, print)) is teacher
 
 
 def test_too_many_copies_are_a_bug() -> None:
