@@ -15,8 +15,7 @@ from benchmarks.validation import baselines, by_pamir, delayed, gates, invented,
 from benchmarks.validation.delayed import Learner, Pace, Rows, Stream, Teller, Told
 from benchmarks.validation.gates import Gate
 from benchmarks.validation.sets import Set
-from compliance.vocabulary import Category
-from scoring import boosting, evaluation, features, synthetic
+from scoring import boosting, evaluation, synthetic
 from scoring.boosting import Recipe
 from scoring.evaluation import Flags, Floats
 from scoring.features import Matrix
@@ -81,14 +80,11 @@ def by_positions(of: Set) -> Stream:
 
 def people(number: int) -> Set:
     """Invented people who applied over three years, so many each half-year."""
-    drawn = [
-        invented.draw(
-            number, seed=invented.SEED + half, until=invented.UNTIL - (COHORTS - 1 - half) * HALF_YEAR
-        )
-        for half in range(COHORTS)
-    ]
-    wanted = features.chosen(drawn[0], frozenset(Category))
-    parts = [sets.of(read, wanted) for read in drawn]
+    parts: list[Set] = []
+    for half in range(COHORTS):
+        until = invented.UNTIL - (COHORTS - 1 - half) * HALF_YEAR
+        read = invented.draw(number, seed=invented.SEED + half, until=until)
+        parts.append(sets.of(read, parts[0].matrix.features if parts else ()))
     return Set(
         "invented people",
         invented.joined([part.matrix for part in parts]),
