@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## Play the story and keep serving (ONCE=1, DATA=folder, PORT
 test: $(VENV)/.run $(VENV)/.test ## The tests that need Python and the embedded database only
 	$(TESTS) -m "not browser and not npm and not check" $(ARGS)
 
-check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray ## Everything CI runs
+check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray $(VENV)/.validation ## Everything CI runs
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -50,7 +50,7 @@ check: $(VENV)/.run $(VENV)/.test $(VENV)/.lint $(VENV)/.browser $(VENV)/.ray ##
 bench: $(VENV)/.run ## Benchmarks (ONLY=name, SIZE=small|full)
 	$(PY) -m benchmarks --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
 
-validate: $(VENV)/.run ## Whether the score is honest: gates with n and intervals (ONLY=name, SIZE=small|full)
+validate: $(VENV)/.run $(VENV)/.validation ## Whether the score is honest: gates with n and intervals (ONLY=name, SIZE=small|full)
 	$(PY) -m benchmarks.validation --size $(or $(SIZE),small) $(if $(ONLY),--only $(ONLY))
 
 fuzz: $(VENV)/.run $(VENV)/.test ## Send the authorization server what is almost right (REQUESTS=50000)
@@ -68,7 +68,7 @@ specs: $(VENV)/.run $(VENV)/.test ## Regenerate docs/specs.md
 COMPILE = $(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11
 lock: | $(UV) ## Regenerate the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements.lock
-	for g in test lint browser; do $(COMPILE) --group $$g -c requirements.lock -o requirements-$$g.lock; done
+	for g in test lint browser validation; do $(COMPILE) --group $$g -c requirements.lock -o requirements-$$g.lock; done
 	$(COMPILE) pyproject.toml --extra ray -c requirements.lock -c requirements-test.lock -o requirements-ray.lock
 
 clean: ## Remove what was installed and built here

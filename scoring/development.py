@@ -58,16 +58,11 @@ def develop(
     To `keep_learning` is to train once more on all of them when the held-out ones have been measured. Each application is seen as of its `decided_at`. Rows whose outcome was not observed for long enough are left out
     and counted; where `observed_until` is absent, `defaulted` is final.
     """
-    if permit.basis != "research_set":
-        raise CannotTrain("a model is developed on a research set, under its permit")
-    labelled = behaviour.outcomes.filter(pl.col("defaulted").is_not_null()).sort("decided_at", "application")
-    if labelled.is_empty():
-        raise CannotTrain("no application has an outcome")
+    labelled = _labelled(permit, behaviour)
     scale, horizon_days = _target(labelled)
-    mature = _mature(labelled, horizon_days)
-    asked = behaviours.applications(labelled)
-    matrix = features.compute(behaviour, asked, features.chosen(behaviour, categories))
-    bad = labelled["defaulted"].to_numpy()
+    mature, chosen = _mature(labelled, horizon_days), features.chosen(behaviour, categories)
+    matrix = features.compute(behaviour, behaviours.applications(labelled), chosen)
+    bad, named = labelled["defaulted"].to_numpy(), {"name": name} if name else {}
     fit, held, how = split(labelled, bad & mature, least=card.LEAST_DEFAULTS)
     artifact = training.train(
         matrix,
@@ -78,12 +73,7 @@ def develop(
         threads=threads,
         scale=scale,
         horizon_days=horizon_days,
-        about={
-            "set": behaviour.name,
-            "split": how,
-            "stamp": "research_set",
-            **({"name": name} if name else {}),
-        },
+        about={"set": behaviour.name, "split": how, "stamp": "research_set", **named},
         learn_again=mature if keep_learning else None,
         recipe=recipe or boosting.recipe_for(labelled.height),
         invented=_invented(matrix.features),
@@ -91,6 +81,16 @@ def develop(
         progress=progress,
     )
     return Developed(artifact, matrix, held, how)
+
+
+def _labelled(permit: PopulationPermit, behaviour: Behaviour) -> pl.DataFrame:
+    """The applications of a research set whose outcome is known, in the order of time."""
+    if permit.basis != "research_set":
+        raise CannotTrain("a model is developed on a research set, under its permit")
+    labelled = behaviour.outcomes.filter(pl.col("defaulted").is_not_null()).sort("decided_at", "application")
+    if labelled.is_empty():
+        raise CannotTrain("no application has an outcome")
+    return labelled
 
 
 def _invented(wanted: Sequence[Feature]) -> Matrix:

@@ -11,7 +11,7 @@ from compliance.vocabulary import Categories, Category, Language, PartnerId
 from consent import disputes
 from consent.disputes import About, Subject
 from consent.permits import OwnPermit
-from scoring import explanation, population, registry, reviews, scores
+from scoring import companions, explanation, population, registry, reviews, scores
 from scoring.answers import hints
 from scoring.answers.hints import Hint
 from scoring.explanation import Reason
@@ -77,7 +77,7 @@ async def _hints(act: Act, row: ScoreRow, language: Language) -> tuple[tuple[Hin
         return ()
     stored = await ModelRow.get(id=row.model, using_db=act.db)
     try:
-        model, spread = registry.scorer(stored.digest), registry.spread(stored.digest)
+        model, spread = registry.scorer(stored.digest), companions.spread(stored.digest)
     except ModelAltered:  # a right does not wait for a model
         return ()
     shared: Categories = frozenset(Category(c) for c in row.used)

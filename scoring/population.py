@@ -15,6 +15,7 @@ from consent.permits import Permit, PopulationPermit
 from scoring import registry
 from scoring.features import Matrix
 from scoring.governance import places
+from scoring.manifest import ModelAltered
 from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack
 
 BATCH = 1_000
@@ -85,7 +86,7 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
         raise InsufficientEvidence
     row = rows[0]
     events, days = row["events"], row["active_days"]
-    filled_by = scorer if row["model"] == scorer.digest else registry.earlier(row["model"])
+    filled_by = scorer if row["model"] == scorer.digest else _earlier(row["model"])
     if filled_by is None:
         raise InsufficientEvidence
     vector = filled_by.read(bytes(row["vector"]))
@@ -98,6 +99,14 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
     values = reduce(vector, scorer, permit.categories)
     evidence = evidence_of(scorer, events, days, permit.categories)
     return Held(values, evidence, row["snapshot"], row["data_cutoff"])
+
+
+def _earlier(digest_of_model: str) -> Scorer | None:
+    """A model that was in use before, as far as its files are still there and right."""
+    try:
+        return registry.scorer(digest_of_model)
+    except ModelAltered:
+        return None
 
 
 def reduce(values: NDArray[np.float32], scorer: Scorer, shared: Categories) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from compliance.vocabulary import (
 from consent import grants, permits
 from consent.grants import Ask
 from consent.permits import Permit
-from scoring import leaving_off, population, registry, release, set_changes
+from scoring import companions, leaving_off, population, registry, release, set_changes
 from scoring.answers import hints
 from scoring.answers.hints import Hint
 from scoring.leaving_off import Line
@@ -64,7 +64,7 @@ async def on_example(at: Act | View, asked: Categories) -> tuple[Line, ...]:
 @lru_cache(maxsize=EXAMPLES_MAX)
 def _on_example(model: str, asked: Categories) -> tuple[Line, ...]:
     """Worked out once for each model and request: the invented person never changes."""
-    example = registry.invented_person(model)
+    example = companions.invented_person(model)
     if example is None:
         return ()
     return leaving_off.lines(registry.scorer(model), example.values, example.evidence, asked)
@@ -117,7 +117,7 @@ async def work_out(act: Act, wanted: Categories) -> Released[tuple[Line, ...]]:
 
     async def evaluate() -> Seen:
         held = await population.read(act, permitted, scorer)
-        shared, spread = permitted.categories, registry.spread(model.digest)
+        shared, spread = permitted.categories, companions.spread(model.digest)
         return Seen(
             held,
             leaving_off.lines(scorer, held.values, held.evidence, shared),

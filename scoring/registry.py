@@ -14,12 +14,10 @@ from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
 from compliance.refusals import NotFound, Refusal
-from scoring import deciles, example, kinds, manifest
-from scoring.deciles import Deciles
-from scoring.example import Example
+from scoring import kinds
 from scoring.governance import approval, places
 from scoring.kinds import Stored
-from scoring.manifest import DECILES, EXAMPLE, ModelAltered
+from scoring.manifest import ModelAltered
 from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
@@ -79,31 +77,6 @@ def _loaded(path: Path) -> Scorer:
 def scorer(digest_of_model: str) -> Scorer:
     """A model in memory, verified against its digest when it is first loaded."""
     return _loaded(folder(digest_of_model))
-
-
-def earlier(digest_of_model: str) -> Scorer | None:
-    """A model that was in use before, as far as its files are still there and right."""
-    try:
-        return scorer(digest_of_model)
-    except ModelAltered:
-        return None
-
-
-def invented_person(digest_of_model: str) -> Example | None:
-    """The invented person kept with a model, if it has one."""
-    model, path = scorer(digest_of_model), folder(digest_of_model)
-    if EXAMPLE not in model.manifest.files:
-        return None
-    return example.read(model, manifest.file(path, model.manifest, EXAMPLE))
-
-
-@lru_cache(maxsize=LOADED_MAX)
-def spread(digest_of_model: str) -> Deciles:
-    """How the people a model was trained on are spread; nothing of a model that was trained without it."""
-    model = scorer(digest_of_model)
-    if DECILES not in model.manifest.files:
-        return {}
-    return deciles.read(manifest.file(folder(digest_of_model), model.manifest, DECILES))
 
 
 async def register(act: Act, digest_of_model: str) -> ModelRow:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import version
-from typing import Any
 from uuid import UUID
 
 from compliance import facts, ids
@@ -66,6 +65,18 @@ class Against:
     kept_for: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A score that is about to be recorded and kept."""
+
+    score: UUID
+    permitted: Permit
+    model: InUse
+    released: Released[tuple[Held, Evaluation]]
+    form: AnswerForm
+    against: Against | None
+
+
 async def issue(
     act: Act,
     user: UserId,
@@ -99,7 +110,7 @@ async def issue_for(
         return held, scorer.evaluate(held.values, held.evidence, permitted.categories)
 
     released = await release.release_evaluation(act, permitted, evaluate)
-    row = await _keep(act, permitted, model, released, answer, against)
+    row = await _keep(act, _Answered(ids.ordered_id(), permitted, model, released, answer, against))
     return released.as_kept(_given(row, permitted))
 
 
@@ -118,77 +129,77 @@ def is_disputed(used: Iterable[str], marks: frozenset[str]) -> bool:
     return About.SCORE in marks or not marks.isdisjoint(used)
 
 
-async def _keep(
-    act: Act,
-    permitted: Permit,
-    model: InUse,
-    released: Released[tuple[Held, Evaluation]],
-    answer: AnswerForm,
-    against: Against | None,
-) -> ScoreRow:
-    (held, evaluation), score = released.value, ids.ordered_id()
-    categories = registry.scorer(model.digest).categories
-    fact = act.record(
-        "score_issued",
-        {
-            "score": ids.public("scr", score),
-            "answer": answer,
-            **(_recorded(against) if against else {}),
-            "points": evaluation.points,
-            "band": evaluation.band,
-            "model": model.digest,
-            "vector": digest(pack(held.values).hex()),
-            "snapshot": held.snapshot,
-            "permit": permitted.digest,
-            "channel": released.channel,
-            "used": list(evaluation.used),
-            **({"disputed": True} if is_disputed(evaluation.used, permitted.disputed) else {}),
-            **({"automated_decision": "objected"} if permitted.automation_objected else {}),
-        },
-        person=permitted.user,
-        grant=permitted.grant,
-    )
-    kept: dict[str, Any] = {
-        "id": score,
-        "user_id": permitted.user,
-        "partner": permitted.recipient,
-        "relay": permitted.bureau,
-        "grant_id": permitted.grant,
-        "model": model.id,
-        "answer": answer,
-        "points": evaluation.points,
-        "band": evaluation.band,
-        "probability": str(evaluation.probability),
-        "scale": evaluation.scale,
-        "confidence": evaluation.confidence,
-        "used": list(evaluation.used),
-        "not_used": list(evaluation.not_used),
-        "reasons": [asdict(reason) for reason in evaluation.reasons],
-        "channel": released.channel,
-        "vector": pack(held.values),
-        "events": [held.evidence.events.get(c, 0) for c in categories],
-        "active_days": [held.evidence.active_days.get(c, 0) for c in categories],
-        "snapshot": held.snapshot,
-        "data_cutoff": held.data_cutoff,
-        "permit_digest": permitted.digest,
-        "code_version": CODE_VERSION,
-        "fact": fact.id,
-        "fact_promise": facts.promise(fact),
-        "issued_at": act.now,
-        "valid_until": min(act.now + (against.kept_for if against else VALID_FOR), permitted.expires_at),
-        "product": against.product if against else None,
-        "cutoff": against.cutoff if against else None,
-    }
+async def _keep(act: Act, answered: _Answered) -> ScoreRow:
+    """Record a score and write its row."""
+    permitted = answered.permitted
+    fact = act.record("score_issued", _told(answered), person=permitted.user, grant=permitted.grant)
+    row = _row(act, answered, fact)
     # One statement of our own: the ORM's insert costs as much as the model.
-    query, written = _insert(tuple(kept)), kept | {"reasons": json.dumps(kept["reasons"])}
+    kept = {name: value for name, value in vars(row).items() if not name.startswith("_")}
+    query, written = _insert(tuple(kept)), kept | {"reasons": json.dumps(row.reasons)}
     await act.db.execute_query(query, [*written.values()])
-    return ScoreRow(**kept)
+    return row
 
 
 @cache
 def _insert(columns: tuple[str, ...]) -> str:
     places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
     return f"insert into scoring_score ({', '.join(columns)}) values ({places})"  # noqa: S608 - names of our own
+
+
+def _told(answered: _Answered) -> dict[str, Json]:
+    permitted, (held, evaluation) = answered.permitted, answered.released.value
+    return {
+        "score": ids.public("scr", answered.score),
+        "answer": answered.form,
+        **(_recorded(answered.against) if answered.against else {}),
+        "points": evaluation.points,
+        "band": evaluation.band,
+        "model": answered.model.digest,
+        "vector": digest(pack(held.values).hex()),
+        "snapshot": held.snapshot,
+        "permit": permitted.digest,
+        "channel": answered.released.channel,
+        "used": list(evaluation.used),
+        **({"disputed": True} if is_disputed(evaluation.used, permitted.disputed) else {}),
+        **({"automated_decision": "objected"} if permitted.automation_objected else {}),
+    }
+
+
+def _row(act: Act, answered: _Answered, fact: facts.Fact) -> ScoreRow:
+    permitted, against, (held, evaluation) = answered.permitted, answered.against, answered.released.value
+    categories = registry.scorer(answered.model.digest).categories
+    return ScoreRow(
+        id=answered.score,
+        user_id=permitted.user,
+        partner=permitted.recipient,
+        relay=permitted.bureau,
+        grant_id=permitted.grant,
+        model=answered.model.id,
+        answer=answered.form,
+        points=evaluation.points,
+        band=evaluation.band,
+        probability=str(evaluation.probability),
+        scale=evaluation.scale,
+        confidence=evaluation.confidence,
+        used=list(evaluation.used),
+        not_used=list(evaluation.not_used),
+        reasons=[asdict(reason) for reason in evaluation.reasons],
+        channel=answered.released.channel,
+        vector=pack(held.values),
+        events=[held.evidence.events.get(c, 0) for c in categories],
+        active_days=[held.evidence.active_days.get(c, 0) for c in categories],
+        snapshot=held.snapshot,
+        data_cutoff=held.data_cutoff,
+        permit_digest=permitted.digest,
+        code_version=CODE_VERSION,
+        fact=fact.id,
+        fact_promise=facts.promise(fact),
+        issued_at=act.now,
+        valid_until=min(act.now + (against.kept_for if against else VALID_FOR), permitted.expires_at),
+        product=against.product if against else None,
+        cutoff=against.cutoff if against else None,
+    )
 
 
 def _recorded(against: Against) -> dict[str, Json]:

@@ -1,28 +1,20 @@
 """How the score ranks, and how honest it is, beside an untuned CatBoost, a logistic regression and a scorecard.
 
 On the sets of the folder `XINQIAO_SETS`, without columns whose roles lack `feature`: the later 30 % where there is
-time, else five folds of people; five seeds, every model on the same rows; differences with paired intervals.
+time, else five folds of people; five seeds, every model on the same rows; differences with paired intervals; ours
+also by slice.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.validation import baselines, gates
+from benchmarks.validation import baselines, gates, ours, sets, slices
 from benchmarks.validation.gates import Gate
-from compliance.vocabulary import Category
-from scoring import behaviour, evaluation, features, manifest, training, trees
-from scoring import rows as matrix_rows
+from benchmarks.validation.sets import Set
+from scoring import evaluation
 from scoring.evaluation import Flags, Floats
-from scoring.features import Matrix
-from scoring.policy import Scale
-from scoring.scorer import NO_ANSWER, Scorer
 
 SETS = ("superlender", "taiwan", "rong360_graph")
 SEEDS = {"small": 1, "full": 5}
@@ -34,51 +26,23 @@ Parts = list[NDArray[np.intp]]
 Model = Callable[[Flags, Flags, int], Floats]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Set:
-    """The features and outcomes of one set, in the order of time."""
-
-    name: str
-    matrix: Matrix
-    bad: Flags
-
-    def parts(self, seed: int) -> Parts:
-        """The rows on which each model is tried, those of each part by models that saw none of them."""
-        n, times = len(self.bad), set(self.matrix.cutoffs)
-        if len(times) > 1:
-            return [np.arange(int(n * FIT_SHARE), n)]
-        fold = np.random.default_rng(seed).permutation(n) % FOLDS
-        return [np.flatnonzero(fold == number) for number in range(FOLDS)]
-
-
 def run(size: str) -> Iterator[Gate]:
     """The gates of every set that is there."""
-    folder = Path(os.environ.get("XINQIAO_SETS", ""))
-    for name in SETS:
-        if (folder / name / "schema.json").exists():
-            yield from _tried(_read(folder / name), SEEDS[size])
-        else:
-            print(f"{name} is not in XINQIAO_SETS: left out", flush=True)
-
-
-def _read(folder: Path) -> Set:
-    with TemporaryDirectory() as aside:
-        read = behaviour.read(folder, Path(aside))
-    labelled = read.outcomes.filter(pl.col("defaulted").is_not_null()).sort("decided_at", "application")
-    asked = behaviour.applications(labelled)
-    matrix = features.compute(read, asked, features.chosen(read, frozenset(Category)))
-    return Set(folder.name, matrix, labelled["defaulted"].to_numpy())
+    for of in sets.there(SETS):
+        yield from _tried(of, SEEDS[size])
 
 
 def _tried(of: Set, seeds: int) -> Iterator[Gate]:
     values, bad = of.matrix.values, of.bad
     models: dict[str, Model] = {
-        "ours": lambda fit, seen, seed: _ours(of, fit, seen, seed),
+        "ours": lambda fit, seen, seed: ours.said(
+            ours.trained(of.matrix, bad, fit, seed=seed), of.matrix, seen
+        ),
         "untuned catboost": lambda fit, seen, seed: baselines.untuned(values, bad, fit, seen, seed=seed),
         "logistic": lambda fit, seen, _: baselines.logistic(values, bad, fit, seen),
         "scorecard": lambda fit, seen, _: baselines.scorecard(values, bad, fit, seen),
     }
-    tries = [(of.parts(seed), _out_of_part(of, models, seed)) for seed in range(seeds)]
+    tries = [(_parts(of, seed), _out_of_part(of, models, seed)) for seed in range(seeds)]
     answered = np.isfinite(tries[0][1]["ours"])
     asked = np.concatenate(tries[0][0])
     yield gates.share(f"{of.name}: answered", answered[asked])
@@ -89,35 +53,23 @@ def _tried(of: Set, seeds: int) -> Iterator[Gate]:
     for name in [name for name in models if name != "ours"]:
         yield _not_lower(of, samples["ours"] - samples[name], name, int(answered.sum()))
     yield from _honest(of, tries[0][1]["ours"], answered)
+    yield from slices.told(of, tries[0][1]["ours"], answered)
 
 
-def _ours(of: Set, fit: Flags, seen: Flags, seed: int) -> Floats:
-    """Calibrated log-odds of a model of ours; NaN where it gives no answer."""
-    artifact = training.train(
-        of.matrix,
-        of.bad,
-        fit=fit,
-        validate=seen,
-        seed=seed,
-        threads=2,
-        scale=Scale.PRODUCT,
-        horizon_days=0,
-        about={},
-    )
-    stated = manifest.decode(artifact.files[manifest.MANIFEST])
-    model = Scorer(artifact.digest, stated, trees.read(artifact.files[manifest.TREES]))
-    found = model.evaluate_many(
-        *matrix_rows.of(of.matrix, seen),
-        np.ones((int(seen.sum()), len(model.categories)), np.bool_),
-    )
-    return np.where(found.points == NO_ANSWER, np.nan, found.log_odds)
+def _parts(of: Set, seed: int) -> Parts:
+    """The rows on which each model is tried, those of each part by models that saw none of them."""
+    n, times = len(of.bad), set(of.matrix.cutoffs)
+    if len(times) > 1:
+        return [np.arange(int(n * FIT_SHARE), n)]
+    fold = np.random.default_rng(seed).permutation(n) % FOLDS
+    return [np.flatnonzero(fold == number) for number in range(FOLDS)]
 
 
 def _out_of_part(of: Set, models: dict[str, Model], seed: int) -> dict[str, Floats]:
     found = {name: np.full(len(of.bad), np.nan) for name in models}
-    for rows in of.parts(seed):
+    for rows in _parts(of, seed):
         seen = np.isin(np.arange(len(of.bad)), rows)
-        fit = np.arange(len(of.bad)) < rows[0] if len(of.parts(seed)) == 1 else ~seen
+        fit = np.arange(len(of.bad)) < rows[0] if len(_parts(of, seed)) == 1 else ~seen
         for name, model in models.items():
             found[name][seen] = model(fit, seen, seed)
     print(f"{of.name}: seed {seed} done", flush=True)

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.validation import ours
 from benchmarks.validation.statements import Raw
 from compliance.vocabulary import Category
-from scoring import behaviour, boosting, features, manifest, scorer, synthetic, training, trees
+from scoring import behaviour, boosting, features, scorer, synthetic
 from scoring.behaviour import Behaviour
 from scoring.boosting import Recipe
 from scoring.features import Feature, Matrix
-from scoring.policy import Scale
 from scoring.scorer import Scorer
 
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def population(
 ) -> Population:
     """Draw people, of whom the first `fit` teach a model; without `keep` their raw behaviour is let go."""
     parts = list(_parts(people, seed, signal, keep=keep))
-    matrix = _joined([part[0] for part in parts])
+    matrix = joined([part[0] for part in parts])
     defaulted = np.concatenate([part[1] for part in parts])
     learn = np.arange(people) < (int(people * FIT_SHARE) if fit is None else fit)
     model = learnt(matrix, defaulted, learn)
@@ -59,25 +59,13 @@ def population(
 def people(number: int, *, seed: int = SEED) -> tuple[Matrix, Flags]:
     """What is measured of people, and who defaulted."""
     parts = list(_parts(number, seed, 1.0, keep=False))
-    return _joined([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    return joined([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def learnt(matrix: Matrix, defaulted: Flags, fit: Flags, *, seed: int = 7) -> Scorer:
     """A model in memory."""
-    artifact = training.train(
-        matrix,
-        defaulted,
-        fit=fit,
-        validate=~fit,
-        seed=seed,
-        threads=2,
-        scale=Scale.STANDARD,
-        horizon_days=synthetic.DECIDED_DAYS[0] - 1,
-        about={"set": "invented"},
-        recipe=OF_FEW if fit.sum() < boosting.MANY_ROWS else boosting.recipe_for(int(fit.sum())),
-    )
-    stated = manifest.decode(artifact.files[manifest.MANIFEST])
-    return Scorer(artifact.digest, stated, trees.read(artifact.files[manifest.TREES]))
+    recipe = OF_FEW if fit.sum() < boosting.MANY_ROWS else None
+    return ours.trained(matrix, defaulted, fit, seed=seed, recipe=recipe)
 
 
 def enough(found: Population) -> Flags:
@@ -120,15 +108,16 @@ def _parts(
         )
 
 
-def draw(people: int, *, seed: int = SEED, signal: float = 1.0) -> Behaviour:
-    """Behaviour of invented people, read like any research set."""
+def draw(people: int, *, seed: int = SEED, signal: float = 1.0, until: datetime = UNTIL) -> Behaviour:
+    """Behaviour of invented people `until` a day, read like any research set."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "invented"
-        synthetic.generate(folder, users=people, seed=seed, cutoff=UNTIL, signal=signal)
+        synthetic.generate(folder, users=people, seed=seed, cutoff=until, signal=signal)
         return behaviour.read(folder, Path(scratch) / "quarantine")
 
 
-def _joined(parts: list[Matrix]) -> Matrix:
+def joined(parts: Sequence[Matrix]) -> Matrix:
+    """The rows of several matrices of the same features; the same name in two of them is two people."""
     return replace(
         parts[0],
         users=tuple(f"{number}-{user}" for number, part in enumerate(parts) for user in part.users),

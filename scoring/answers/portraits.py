@@ -14,7 +14,7 @@ from compliance.act import Act
 from compliance.canonical import Json
 from compliance.vocabulary import Categories, Category, PartnerId, Purpose, UserId
 from consent import permits
-from scoring import population, registry, release, scorer
+from scoring import companions, population, registry, release, scorer
 from scoring.answers import given
 from scoring.answers.given import Answer, Worked
 from scoring.deciles import Deciles
@@ -123,7 +123,7 @@ async def issue(
     """
     permitted = await permits.permit(act, user, PURPOSE, wanted, recipient=recipient)
     in_use = await registry.champion(act)
-    model, spread = registry.scorer(in_use.digest), registry.spread(in_use.digest)
+    model, spread = registry.scorer(in_use.digest), companions.spread(in_use.digest)
 
     async def evaluate() -> Worked:
         held = await population.read(act, permitted, model)

@@ -154,8 +154,10 @@ async def person_key(database, sown) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def planted(database, sown, person_key, tmp_path) -> Any:
+async def planted(database, sown, owner, person_key, tmp_path) -> Any:
+    """The world as it was sown, in which everybody signed in just now: a slow run takes longer than a session may lie idle."""
     first, bed = sown
+    await owner.execute("update api_session set signed_in_at = now(), used_at = now()")
     home = Path(shutil.copytree(bed, tmp_path / "home"))
     async with world.opened(database, home) as here:
         yield first.at(here)

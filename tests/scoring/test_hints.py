@@ -16,7 +16,7 @@ from compliance import ids
 from compliance.act import open_act
 from compliance.vocabulary import Category, Language
 from consent import permits
-from scoring import deciles, explanation, feature_catalogue, manifest, own_scores, registry, trees
+from scoring import companions, deciles, explanation, feature_catalogue, manifest, own_scores, registry, trees
 from scoring.answers import hints
 from scoring.answers.hints import CATALOGUE, LEAST_POINTS, MOST_STEPS
 from scoring.features import Feature, Matrix
@@ -247,7 +247,7 @@ async def test_a_score_outlives_its_model(ground):
     folder = registry.folder(small_models.trained().digest)
     (folder / manifest.DECILES).unlink()
     registry._loaded.cache_clear()
-    registry.spread.cache_clear()
+    companions.spread.cache_clear()
     async with open_act(person, None) as act:
         mine = await own_scores.one(act, permits.own_permit(act), score.id, Language.EN)
     assert (mine.hints, mine.row.points) == ((), score.points)

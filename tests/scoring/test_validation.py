@@ -1,16 +1,28 @@
 """What validates the score can itself fail: the checker of statements, the gates, the test for what leaks."""
 
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
-from benchmarks.validation import fidelity, gates, leak, planted_null, refusing, statements
+from benchmarks.validation import (
+    fidelity,
+    gates,
+    invented,
+    leak,
+    planted_null,
+    refusing,
+    sets,
+    slices,
+    statements,
+)
 from benchmarks.validation.refusing import Cell
 from benchmarks.validation.statements import Raw
 from compliance.vocabulary import Category
-from scoring import explanation
+from scoring import evaluation, explanation
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -114,3 +126,29 @@ def test_reasons_are_true_and_permuted_ones_are_not() -> None:
 @pytest.mark.check
 def test_where_there_is_no_signal_none_is_found() -> None:
     assert gates.FAIL not in {gate.verdict for gate in planted_null.run("small")}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> sets.Set:
+    return sets.of(invented.draw(1_000))
+
+
+def with_outcomes(of: sets.Set, defaulted: pl.Expr) -> sets.Set:
+    return replace(of, outcomes=of.outcomes.with_columns(defaulted=defaulted))
+
+
+def test_what_is_right_for_all_together_and_wrong_for_each_term_is_seen(drawn: sets.Set) -> None:
+    every, term = pl.int_range(pl.len()), pl.col("tenor_days")
+    of = with_outcomes(drawn, pl.when(term == 90).then(every % 2 == 0).otherwise(every % 12 == 0))
+    said = np.full(len(of.bad), evaluation.log_odds(np.array([of.bad.mean()]))[0])
+    told = {gate.name: gate.value for gate in slices.told(of, said, np.ones(len(of.bad), np.bool_))}
+    assert told["invented, term in days 90: observed over expected"] > 1.5
+    assert told["invented, term in days 360: observed over expected"] < 0.6
+    assert told["invented, sex female: AUC"] == 0.5
+    assert not [name for name in told if "product" in name]
+
+
+def test_a_slice_of_few_is_left_out(drawn: sets.Set) -> None:
+    of = with_outcomes(drawn, pl.int_range(pl.len()) % 2 == 0)
+    few = np.arange(len(of.bad)) < slices.LEAST_ROWS - 1
+    assert not list(slices.told(of, np.zeros(len(of.bad)), few))
