@@ -1,4 +1,4 @@
-"""The sub-commands that bring what people did, and make features of it."""
+"""The sub-commands that bring people and what they did, and make features of it."""
 
 import argparse
 from datetime import datetime
@@ -6,12 +6,20 @@ from datetime import datetime
 from api.commands import Commands, group
 from api.settings import from_environment
 
+SOURCE = "a file, a folder, or an address that fsspec knows"
+
 
 def add(commands: Commands) -> None:
-    """Add `behaviour`."""
+    """Add `people` and `behaviour`."""
+    people = group(commands, "people", "whom the operator knows").add_parser(
+        "load", help="bring people from files (Parquet, CSV, JSON lines)"
+    )
+    people.add_argument("source", help=SOURCE)
+    people.set_defaults(run=_load_people)
+
     behaviour = group(commands, "behaviour", "what people did")
     load = behaviour.add_parser("load", help="bring events from files (Parquet, CSV, JSON lines)")
-    load.add_argument("source", help="a file, a folder, or an address that fsspec knows")
+    load.add_argument("source", help=SOURCE)
     load.set_defaults(run=_load_behaviour)
     snapshot = behaviour.add_parser("snapshot", help="compute everybody's features up to a moment")
     snapshot.add_argument(
@@ -27,8 +35,14 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def _load_behaviour(arguments: argparse.Namespace) -> int:
+def _load_people(arguments: argparse.Namespace) -> int:
     from api import auditing, loading  # noqa: PLC0415 - keeps `xinqiao quote` quick
+
+    return auditing.run(from_environment(), lambda found: loading.load_people(found, arguments.source))
+
+
+def _load_behaviour(arguments: argparse.Namespace) -> int:
+    from api import auditing, loading  # noqa: PLC0415 - as above
 
     return auditing.run(from_environment(), lambda found: loading.load(found, arguments.source))
 
