@@ -25,6 +25,9 @@ FILES_MAX = 10_000
 PIECE_BYTES = 1 << 22
 
 
+SCHEMA = "schema.json"
+
+
 class Received(Protocol):
     """What became of a piece of a file; beside it, a number for each of its table's `counts`."""
 
@@ -34,18 +37,26 @@ class Received(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file as it is read; `receive` takes so many of its rows at once, in one act; `faults` are of the whole file."""
+
+    rows: pl.DataFrame
+    receive: Callable[[pl.DataFrame], Awaitable[Received]]
+    rows_at_once: int
+    faults: tuple[incoming.Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table that may be brought, in a folder by the files whose names begin with its own.
 
-    `read` reads a file as it is; `receive` takes so many rows of it at once, in one act; `counts` names the numbers that
-    it tells of each piece.
+    `counts` names the numbers that are told of each piece; a `described` table has its folder's schema.json beside it.
     """
 
     name: str
-    read: Callable[[Path], pl.DataFrame]
-    receive: Callable[[pl.DataFrame], Awaitable[Received]]
+    read: Callable[[Path], File]
     counts: tuple[str, ...]
-    rows_at_once: int
+    described: bool = False
 
 
 async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]) -> int:
@@ -63,14 +74,14 @@ async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]
         with Progress(console=Console(stderr=True), transient=True) as bar:
             for table, path in _files(source, tables):
                 sums["files"] += 1
-                rows = table.read(path)
-                task = bar.add_task(path.name, total=rows.height)
-                for piece in rows.iter_slices(table.rows_at_once):
-                    received = await table.receive(piece)
-                    _set_aside(aside, path.name, received)
+                file = table.read(path)
+                sums["quarantined"] += _set_aside(aside, path.name, file.faults)
+                task = bar.add_task(path.name, total=file.rows.height)
+                for piece in file.rows.iter_slices(file.rows_at_once):
+                    received = await file.receive(piece)
+                    sums["quarantined"] += _set_aside(aside, path.name, received.quarantined)
                     for name in table.counts:
                         sums[name] += getattr(received, name)
-                    sums["quarantined"] += len(received.quarantined)
                     bar.advance(task, piece.height)
                 bar.remove_task(task)
     told = {"quarantine": str(aside)} if sums["quarantined"] else {}
@@ -78,13 +89,13 @@ async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]
     return int(sums["quarantined"] > 0)
 
 
-def _set_aside(aside: Path, name: str, received: Received) -> None:
-    if not received.quarantined:
-        return
-    with aside.open("a", encoding="utf-8") as out:
-        for fault in received.quarantined:
-            told = {"file": name, "line": fault.line, "column": fault.column, "reason": fault.reason}
-            out.write(json.dumps(told, ensure_ascii=False) + "\n")
+def _set_aside(aside: Path, name: str, faults: Sequence[incoming.Fault]) -> int:
+    if faults:
+        with aside.open("a", encoding="utf-8") as out:
+            for fault in faults:
+                told = {"file": name, "line": fault.line, "column": fault.column, "reason": fault.reason}
+                out.write(json.dumps(told, ensure_ascii=False) + "\n")
+    return len(faults)
 
 
 def _files(source: str, tables: Sequence[Table]) -> Iterator[tuple[Table, Path]]:
@@ -113,6 +124,9 @@ def _files(source: str, tables: Sequence[Table]) -> Iterator[tuple[Table, Path]]
         with tempfile.TemporaryDirectory(prefix="xinqiao-") as fetched:
             copied = Path(fetched) / PurePosixPath(name).name
             _fetch(system, name, copied)
+            described = str(PurePosixPath(name).with_name(SCHEMA))
+            if table.described and system.exists(described):
+                _fetch(system, described, copied.with_name(SCHEMA))
             yield table, copied
 
 

@@ -5,22 +5,24 @@ import json
 import sys
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
 from api import bringing
-from api.bringing import Table
+from api.bringing import File, Table
 from api.operating import OPERATOR
 from api.running import Standing
 from compliance import database as databases
 from compliance import ids
 from compliance.act import open_act, open_upkeep
 from compliance.vocabulary import Purpose
-from scoring import behaviour
+from scoring import behaviour, behaviour_schema
+from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
-from scoring.store import compaction, intake, newcomers, snapshot
+from scoring.store import compaction, intake, newcomers, snapshot, statements
 from scoring.store.intake import BehaviourBacklog, Received
 from scoring.store.newcomers import Brought
 
@@ -32,7 +34,7 @@ async def load_people(found: Standing, source: str) -> int:
     """Bring the people of a file, of a folder, or of any address; run again, it goes on. As `bringing.bring` tells."""
     receive = partial(_registered, fictional=not found.settings.in_production)
     counts = ("accepted", "completed", "duplicate")
-    people = Table("people", behaviour.people_of, receive, counts, PEOPLE_AT_ONCE)
+    people = Table("people", lambda path: File(behaviour.people_of(path), receive, PEOPLE_AT_ONCE), counts)
     return await bringing.bring(found, source, "people", [people])
 
 
@@ -42,10 +44,28 @@ async def _registered(piece: pl.DataFrame, *, fictional: bool) -> Brought:
 
 
 async def load(found: Standing, source: str) -> int:
-    """Bring the events of a file, of a folder, or of any address; run again, it goes on. As `bringing.bring` tells."""
+    """Bring the profiles and the events of a folder, of a file (by its name; else events), or of any address.
+
+    Run again, it goes on. As `bringing.bring` tells.
+    """
     counts = ("accepted", "duplicate", "late")
-    events = Table("events", behaviour.events_of, _brought, counts, ROWS_AT_ONCE)
-    return await bringing.bring(found, source, "behaviour", [events])
+    tables = [Table("profiles", _profiles, counts, described=True), Table("events", _events, counts)]
+    return await bringing.bring(found, source, "behaviour", tables)
+
+
+def _profiles(path: Path) -> File:
+    schema = behaviour_schema.read(path.with_name(bringing.SCHEMA))
+    rows = behaviour.profiles_of(path, schema)
+    return File(rows, partial(_stated, schema=schema), PEOPLE_AT_ONCE, statements.not_taken(schema))
+
+
+async def _stated(piece: pl.DataFrame, schema: Schema) -> Received:
+    async with open_act(OPERATOR, None) as act:
+        return await statements.receive(act, piece, schema)
+
+
+def _events(path: Path) -> File:
+    return File(behaviour.events_of(path), _brought, ROWS_AT_ONCE)
 
 
 async def _brought(piece: pl.DataFrame) -> Received:

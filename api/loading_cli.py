@@ -18,7 +18,9 @@ def add(commands: Commands) -> None:
     people.set_defaults(run=_load_people)
 
     behaviour = group(commands, "behaviour", "what people did")
-    load = behaviour.add_parser("load", help="bring events from files (Parquet, CSV, JSON lines)")
+    load = behaviour.add_parser(
+        "load", help="bring profiles and events from files (Parquet, CSV, JSON lines)"
+    )
     load.add_argument("source", help=SOURCE)
     load.set_defaults(run=_load_behaviour)
     snapshot = behaviour.add_parser("snapshot", help="compute everybody's features up to a moment")

@@ -31,6 +31,7 @@ Reading = Callable[[Act, OwnPermit, int], Awaitable[list[Row]]]
 HIDDEN = frozenset(
     {
         "user_id",
+        "bucket",
         "person",
         "transaction",
         "seq",

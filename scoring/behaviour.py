@@ -81,7 +81,7 @@ def read(folder: Path, quarantine: Path) -> Behaviour:
     schema = behaviour_schema.read(folder / "schema.json")
     columns = {
         "events": EVENTS,
-        "profiles": (*PROFILE_KEYS, *(Column(c.name, PROFILE_KINDS[c.type]) for c in schema.profiles)),
+        "profiles": _profile_columns(schema),
         "edges": EDGES,
         "outcomes": OUTCOMES,
     }
@@ -119,6 +119,11 @@ def people_of(path: Path) -> pl.DataFrame:
     return _raw("people", path, PEOPLE)
 
 
+def profiles_of(path: Path, schema: Schema) -> pl.DataFrame:
+    """The profiles of one file as they came, likewise. Raises `BehaviourRefused`."""
+    return _raw("profiles", path, _profile_columns(schema))
+
+
 def checked_events(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part events into those that are right, with their `LINE`, and what is wrong with the others.
 
@@ -133,9 +138,18 @@ def checked_people(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return _checked(raw, PEOPLE)
 
 
+def checked_profiles(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part profiles likewise."""
+    return _checked(raw, _profile_columns(schema))
+
+
 def applications(outcomes: pl.DataFrame) -> pl.DataFrame:
     """What features are computed for: each application as of its decision, with what was asked for."""
     return outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+
+
+def _profile_columns(schema: Schema) -> tuple[Column, ...]:
+    return (*PROFILE_KEYS, *(Column(c.name, PROFILE_KINDS[c.type]) for c in schema.profiles))
 
 
 def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -216,6 +216,7 @@ class SnapshotRow(Model):
 
 
 holdings.deletes("scoring_behaviour", part=None)
+holdings.deletes("scoring_statement", part="statements")
 holdings.deletes("scoring_prepared", part=None)
 holdings.deletes("scoring_departure", part=None)
 holdings.deletes("scoring_feature", part="behaviour")
