@@ -22,7 +22,7 @@ from compliance.vocabulary import Purpose
 from scoring import behaviour, behaviour_schema
 from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
-from scoring.store import compaction, intake, newcomers, snapshot, statements
+from scoring.store import compaction, intake, newcomers, relations, snapshot, statements
 from scoring.store.intake import BehaviourBacklog, Received
 from scoring.store.newcomers import Brought
 
@@ -44,12 +44,16 @@ async def _registered(piece: pl.DataFrame, *, fictional: bool) -> Brought:
 
 
 async def load(found: Standing, source: str) -> int:
-    """Bring the profiles and the events of a folder, of a file (by its name; else events), or of any address.
+    """Bring the profiles, edges and events of a folder, of a file (by its name; else events), or of any address.
 
     Run again, it goes on. As `bringing.bring` tells.
     """
     counts = ("accepted", "duplicate", "late")
-    tables = [Table("profiles", _profiles, counts, described=True), Table("events", _events, counts)]
+    tables = (
+        Table("profiles", _profiles, counts, described=True),
+        Table("edges", _edges, counts),
+        Table("events", _events, counts),
+    )
     return await bringing.bring(found, source, "behaviour", tables)
 
 
@@ -62,6 +66,15 @@ def _profiles(path: Path) -> File:
 async def _stated(piece: pl.DataFrame, schema: Schema) -> Received:
     async with open_act(OPERATOR, None) as act:
         return await statements.receive(act, piece, schema)
+
+
+def _edges(path: Path) -> File:
+    return File(behaviour.edges_of(path), _related, PEOPLE_AT_ONCE)
+
+
+async def _related(piece: pl.DataFrame) -> Received:
+    async with open_act(OPERATOR, None) as act:
+        return await relations.receive(act, piece)
 
 
 def _events(path: Path) -> File:

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
 
     behaviour = group(commands, "behaviour", "what people did")
     load = behaviour.add_parser(
-        "load", help="bring profiles and events from files (Parquet, CSV, JSON lines)"
+        "load", help="bring profiles, edges and events from files (Parquet, CSV, JSON lines)"
     )
     load.add_argument("source", help=SOURCE)
     load.set_defaults(run=_load_behaviour)

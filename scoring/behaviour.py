@@ -124,6 +124,11 @@ def profiles_of(path: Path, schema: Schema) -> pl.DataFrame:
     return _raw("profiles", path, _profile_columns(schema))
 
 
+def edges_of(path: Path) -> pl.DataFrame:
+    """The edges of one file as they came, likewise. Raises `BehaviourRefused`."""
+    return _raw("edges", path, EDGES)
+
+
 def checked_events(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part events into those that are right, with their `LINE`, and what is wrong with the others.
 
@@ -141,6 +146,11 @@ def checked_people(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def checked_profiles(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part profiles likewise."""
     return _checked(raw, _profile_columns(schema))
+
+
+def checked_edges(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part edges likewise."""
+    return _checked(raw, EDGES)
 
 
 def applications(outcomes: pl.DataFrame) -> pl.DataFrame:

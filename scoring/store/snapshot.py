@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
 from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import incoming, locks, profiles, shelf, statements
+from scoring.store import contacts, incoming, locks, profiles, relations, shelf, statements
 from scoring.store.profiles import Attributes
 from scoring.tables import SnapshotRow
 
@@ -94,8 +94,9 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
     if row.buckets_done < BUCKETS:
         first = row.buckets_done
         events, row.buckets_done = await _next_events(act, first, row.cutoff)
-        stated = await statements.people_of(act, first, row.buckets_done)
-        row.people += await store(act, events, list(dict.fromkeys(_people(events) + stated)), row)
+        users = {*_people(events), *await statements.people_of(act, first, row.buckets_done)}
+        users.update(await relations.people_of(act, first, row.buckets_done))
+        row.people += await store(act, events, sorted(users), row)
         if row.buckets_done == BUCKETS:
             row.finished_at = act.now
             await act.db.execute_query(FORGET_PREPARED, [row.id])
@@ -113,7 +114,7 @@ async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.Data
     while bucket < BUCKETS and rows < ROWS_AT_ONCE:
         await locks.share(act, [bucket])
         found.append(await asyncio.to_thread(shelf.read, bucket, before=cutoff))
-        rows += found[-1].height + await statements.count(act, bucket)
+        rows += found[-1].height + await statements.count(act, bucket) + await relations.count(act, bucket)
         bucket += 1
     return pl.concat(found), bucket
 
@@ -139,16 +140,20 @@ async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: Sn
     stated = await statements.read(act, due, row.cutoff)
     wrong = await disputes.found_wrong(act, due)
     right, right_stated = _right(events, wrong), _right(stated, wrong)
+    own = await contacts.right(act, due, row.cutoff)
     came = {pair for rows in (right, right_stated) for pair in rows.select("user", "category").iter_rows()}
+    came |= {(user, graph.GRAPH) for end in contacts.ENDS for user in own[end]}
     renewed = [each for each in wrong if (str(each.user), each.category) in came]
     permit = await permits.features_permit(act, due, row.cutoff, [(w.user, w.category) for w in renewed])
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)
     counted = profiles.newest(_shared(right_stated, permit))
-    given = _as_behaviour(_shared(right, permit), counted, scorer)
+    touched = await contacts.counted(act, own, permit, row.cutoff)
+    given = _as_behaviour(_shared(right, permit), counted, touched.events, scorer)
     matrix = await asyncio.to_thread(_computed, scorer, given, people, row.cutoff)
     listed = profiles.attributes(people, await _held(act, people), stated, counted)
-    await population.store(act, scorer, matrix, people, listed)
+    uses = tuple(touched.uses.get(user, frozenset()) for user in people)
+    await population.store(act, scorer, matrix, people, listed, uses)
     # What was found wrong is out of the features of these people only.
     await disputes.note_renewed(act, [w for w in renewed if w.category in permit.masks.get(w.user, ())])
     return len(people)
@@ -180,14 +185,17 @@ def _computed(
     return features.compute(behaviour, asked, features.as_features(scorer.manifest.inputs))
 
 
-def _as_behaviour(events: pl.DataFrame, stated: pl.DataFrame, scorer: Scorer) -> Behaviour:
-    """What the store holds, as the tables that features are computed from; it holds no edges, so no end of one is known."""
+def _as_behaviour(
+    events: pl.DataFrame, stated: pl.DataFrame, touched: pl.DataFrame, scorer: Scorer
+) -> Behaviour:
+    """What the store holds, as the tables that features are computed from; contacts are events of both ends already."""
     columns = profiles.columns(scorer.manifest.inputs)
     schema = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=columns, synthetic=False)
     no_edge = pl.DataFrame(schema={"user_a": pl.String(), "user_b": pl.String()})
     told = profiles.of(stated, columns)
     whole = Behaviour("store", schema, events, told, no_edge, pl.DataFrame(), events.height, 0)
-    return graph.both_granted(whole, ())
+    allowed = graph.both_granted(whole, ())
+    return replace(allowed, events=pl.concat([allowed.events.select(touched.columns), touched]))
 
 
 async def _held(act: Act, people: tuple[UserId, ...]) -> dict[UserId, Attributes]:

@@ -14,7 +14,7 @@ from consent import people
 from consent.people import NewPerson
 from scoring.behaviour_files import LINE, RECORD
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
-from scoring.store import incoming, intake, snapshot, statements
+from scoring.store import incoming, intake, relations, snapshot, statements
 from scoring.store.intake import Received
 from scoring.store.snapshot import Progress
 
@@ -60,6 +60,15 @@ async def stated(reference: str, column: str, said: str) -> Received:
     table = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_row_index(LINE, 1)
     async with open_act(world.STORY, None) as act:
         return await statements.receive(act, table, schema)
+
+
+async def related(reference: str, other: str, kind: str) -> Received:
+    """Two people were in touch; brought by the operator's own process."""
+    cells = {"user_a": [reference], "user_b": [other], "kind": [kind], "at": ["2026-01-01T00:00:00Z"]}
+    cells |= {"weight": ["1"], RECORD: [None]}
+    table = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_row_index(LINE, 1)
+    async with open_act(world.STORY, None) as act:
+        return await relations.receive(act, table)
 
 
 async def filed() -> None:
