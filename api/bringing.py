@@ -38,12 +38,12 @@ class Received(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is read; `receive` takes so many of its rows at once, in one act; `faults` are of the whole file."""
+    """A file as it is read; `receive` takes so many of its rows at once, in one act; columns `not_taken` are no rows."""
 
     rows: pl.DataFrame
     receive: Callable[[pl.DataFrame], Awaitable[Received]]
     rows_at_once: int
-    faults: tuple[incoming.Fault, ...] = ()
+    not_taken: tuple[incoming.Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]
     """Bring the tables of a file, of a folder, or of any address that fsspec knows; run again, it goes on.
 
     Prints the sums as one line of JSON. What is set aside is written to the quarantine of `what`: file, line, column,
-    reason. 1 where anything was set aside.
+    reason; so are, on line 0, whole columns that nobody could use. 1 where a row was set aside.
     """
     counts = dict.fromkeys(name for table in tables for name in table.counts)
-    sums = dict.fromkeys(("files", *counts, "quarantined"), 0)
+    sums = dict.fromkeys(("files", *counts, "quarantined", "not_taken"), 0)
     home = found.settings.home
     aside = home / "quarantine" / what / f"{ids.ordered_id().hex}.ndjson"
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]
             for table, path in _files(source, tables):
                 sums["files"] += 1
                 file = table.read(path)
-                sums["quarantined"] += _set_aside(aside, path.name, file.faults)
+                sums["not_taken"] += _set_aside(aside, path.name, file.not_taken)
                 task = bar.add_task(path.name, total=file.rows.height)
                 for piece in file.rows.iter_slices(file.rows_at_once):
                     received = await file.receive(piece)
@@ -84,7 +84,7 @@ async def bring(found: Standing, source: str, what: str, tables: Sequence[Table]
                         sums[name] += getattr(received, name)
                     bar.advance(task, piece.height)
                 bar.remove_task(task)
-    told = {"quarantine": str(aside)} if sums["quarantined"] else {}
+    told = {"quarantine": str(aside)} if aside.exists() else {}
     sys.stdout.write(json.dumps(sums | told) + "\n")
     return int(sums["quarantined"] > 0)
 
