@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from api.commands import Commands, group
 from api.settings import from_environment
 from compliance.vocabulary import StaffRole
 
@@ -17,38 +18,32 @@ STEPS = {
 }
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Add `models`, `monitoring`, `outcomes` and `staff`."""
-    models = _group(commands, "models", "the models of the score: made, tried, governed")
+    models = group(commands, "models", "the models of the score: made, tried, governed")
     add_making(models)
     add_steps(models)
 
-    report = _group(commands, "monitoring", "how the model in use does").add_parser(
+    report = group(commands, "monitoring", "how the model in use does").add_parser(
         "report", help="work out the figures now and print them"
     )
     report.add_argument("--json", action="store_true")
     report.set_defaults(run=_report)
 
-    load = _group(commands, "outcomes", "what became of loans").add_parser(
+    load = group(commands, "outcomes", "what became of loans").add_parser(
         "load", help="read a lender's file of outcomes"
     )
     load.add_argument("file", type=Path, metavar="FILE", help=".csv or .ndjson, see docs/models.md")
     load.add_argument("--partner", required=True, metavar="CODE", help="the lender's code or id")
     load.set_defaults(run=_load)
 
-    admit = _group(commands, "staff", "the operator's people").add_parser("add", help="give somebody a role")
+    admit = group(commands, "staff", "the operator's people").add_parser("add", help="give somebody a role")
     admit.add_argument("name")
     admit.add_argument("--role", required=True, choices=[role.value for role in StaffRole])
     admit.set_defaults(run=_admit)
 
 
-def _group(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, said: str
-) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
-    return commands.add_parser(name, help=said).add_subparsers(required=True, metavar="command")
-
-
-def add_making(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_making(models: Commands) -> None:
     """Add what developers of models do."""
     train = models.add_parser("train", help="train on a folder in the canonical shape")
     train.add_argument("--target", choices=["default", "income"], default="default", help="what it estimates")
@@ -62,7 +57,7 @@ def add_making(models: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         command.add_argument("--name", required=True, help="what the model is called")
 
 
-def add_steps(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_steps(models: Commands) -> None:
     """Add the list and each step in the life of a model."""
     models.add_parser("list", help="every model, a line of JSON each").set_defaults(run=_list)
     for step, said in STEPS.items():

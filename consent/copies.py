@@ -31,6 +31,10 @@ Reading = Callable[[Act, OwnPermit, int], Awaitable[list[Row]]]
 HIDDEN = frozenset(
     {
         "user_id",
+        "other",
+        "bucket",
+        "other_bucket",
+        "contacts_for",
         "person",
         "transaction",
         "seq",
@@ -40,7 +44,7 @@ HIDDEN = frozenset(
         "commitment",
     }
 )
-"""Ids and numbers inside the installation; they say nothing about anybody."""
+"""Ids and numbers inside the installation; they say nothing about anybody, or about somebody else."""
 PREFIXES = {
     "grant_id": "gnt",
     "recipient": "ptn",

@@ -1,6 +1,6 @@
 """People: the random id inside, the operator's own reference, and a random pseudonym per partner."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import NewType
@@ -17,6 +17,12 @@ from consent.tables import PersonRow, PseudonymRow
 Pseudonym = NewType("Pseudonym", UUID)
 ADULT_YEARS = 18
 BATCH = 2_000
+BRINGING = 7_000_004
+"""The advisory lock of whoever brings people: two who bring the same person at once would make two of them."""
+ADD_BIRTHS = """
+update consent_person p set born_on = d.born_on from unnest($1::bytea[], $2::date[]) d (reference_index, born_on)
+where p.reference_index = d.reference_index and p.born_on is null
+"""
 
 
 @before_own_acts
@@ -42,6 +48,7 @@ async def bring(act: Act, people: Iterable[NewPerson]) -> dict[str, UserId]:
     """
     wanted = list(people)
     found: dict[str, UserId] = {}
+    await _alone(act)
     for start in range(0, len(wanted), BATCH):
         found |= await _bring_batch(act, wanted[start : start + BATCH])
     act.record("people_brought", {"count": len(wanted), "fictional": any(p.fictional for p in wanted)})
@@ -74,6 +81,28 @@ async def _bring_batch(act: Act, batch: list[NewPerson]) -> dict[str, UserId]:
         using_db=act.db,
     )
     return found | {p.reference: user for user, p in new.items()}
+
+
+async def births(act: Act, references: Iterable[str]) -> dict[str, date | None]:
+    """The birth dates of those of these people who are known; nobody else brings anybody until the act ends."""
+    await _alone(act)
+    index = {ground().keyring.blind_index(reference): reference for reference in references}
+    rows = await act.db.execute_query_dict(
+        "select reference_index, born_on from consent_person where reference_index = any($1::bytea[])",
+        [list(index)],
+    )
+    return {index[bytes(row["reference_index"])]: row["born_on"] for row in rows}
+
+
+async def add_births(act: Act, born: Mapping[str, date]) -> None:
+    """Note the birth dates of people of whom none was known; one that is known stays. Records `birth_dates_added`."""
+    index = [ground().keyring.blind_index(reference) for reference in born]
+    await act.db.execute_query(ADD_BIRTHS, [index, list(born.values())])
+    act.record("birth_dates_added", {"count": len(born)})
+
+
+async def _alone(act: Act) -> None:
+    await act.db.execute_query_dict("select pg_advisory_xact_lock($1)", [BRINGING])
 
 
 async def hold(act: Act, user: UserId) -> None:

@@ -10,6 +10,8 @@ from scoring.behaviour_cells import Column, Kind
 from scoring.behaviour_files import LINE, RECORD, refused
 from scoring.behaviour_schema import PROFILE_KEYS, PROFILE_KINDS, Schema
 
+WHOLE = frozenset({"profiles", "people"})
+"""Tables of which every column must be there; a cell may be empty."""
 UNUSABLE_AFTER = 100
 """A profile column of which this many cells and not one has the declared type is set aside as a whole."""
 
@@ -40,6 +42,10 @@ EVENTS = (
     Column("value", Kind.NUMBER),
     Column("count", Kind.INTEGER),
     Column("attributes", Kind.JSON),
+)
+PEOPLE = (
+    Column("user", Kind.TEXT, required=True),
+    Column("born_on", Kind.DATE),
 )
 EDGES = (
     Column("user_a", Kind.TEXT, required=True),
@@ -75,7 +81,7 @@ def read(folder: Path, quarantine: Path) -> Behaviour:
     schema = behaviour_schema.read(folder / "schema.json")
     columns = {
         "events": EVENTS,
-        "profiles": (*PROFILE_KEYS, *(Column(c.name, PROFILE_KINDS[c.type]) for c in schema.profiles)),
+        "profiles": _profile_columns(schema),
         "edges": EDGES,
         "outcomes": OUTCOMES,
     }
@@ -108,20 +114,52 @@ def events_of(path: Path) -> pl.DataFrame:
     return _raw("events", path, EVENTS)
 
 
+def people_of(path: Path) -> pl.DataFrame:
+    """The people of one file as they came, likewise. Raises `BehaviourRefused`."""
+    return _raw("people", path, PEOPLE)
+
+
+def profiles_of(path: Path, schema: Schema) -> pl.DataFrame:
+    """The profiles of one file as they came, likewise. Raises `BehaviourRefused`."""
+    return _raw("profiles", path, _profile_columns(schema))
+
+
+def edges_of(path: Path) -> pl.DataFrame:
+    """The edges of one file as they came, likewise. Raises `BehaviourRefused`."""
+    return _raw("edges", path, EDGES)
+
+
 def checked_events(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part events into those that are right, with their `LINE`, and what is wrong with the others.
 
     The faults are (line, column, reason), the first of each event; never a value.
     """
-    values, reasons = _cells(raw, EVENTS)
-    bad = _faults(raw, reasons, [RECORD, *(c.name for c in EVENTS)])
-    good = values.join(bad.select(pl.col("line").alias(LINE)), on=LINE, how="anti", maintain_order="left")
+    good, bad = _checked(raw, EVENTS)
     return good.with_columns(pl.col("count").fill_null(1)), bad
+
+
+def checked_people(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part people likewise."""
+    return _checked(raw, PEOPLE)
+
+
+def checked_profiles(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part profiles likewise."""
+    return _checked(raw, _profile_columns(schema))
+
+
+def checked_edges(raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part edges likewise."""
+    return _checked(raw, EDGES)
 
 
 def applications(outcomes: pl.DataFrame) -> pl.DataFrame:
     """What features are computed for: each application as of its decision, with what was asked for."""
     return outcomes.select("user", pl.col("decided_at").alias("cutoff"), "amount", "tenor_days")
+
+
+def _profile_columns(schema: Schema) -> tuple[Column, ...]:
+    return (*PROFILE_KEYS, *(Column(c.name, PROFILE_KINDS[c.type]) for c in schema.profiles))
 
 
 def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -133,17 +171,28 @@ def _table(table: str, path: Path | None, columns: tuple[Column, ...]) -> tuple[
     unusable = _unusable(raw, reasons, columns) if table == "profiles" else []
     values = values.with_columns(pl.lit(None, dtype=values.schema[name]).alias(name) for name in unusable)
     reasons = reasons.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in unusable)
-    bad = _faults(raw, reasons, [RECORD, *(c.name for c in columns)])
-    good = values.join(bad.select(pl.col("line").alias(LINE)), on=LINE, how="anti", maintain_order="left")
+    good, bad = _parted(raw, values, reasons)
     good, further = _consistent(table, good)
     whole = pl.DataFrame([(0, name, "column_unusable") for name in unusable], schema=bad.schema, orient="row")
     return good.drop(LINE), pl.concat([whole, bad, further])
 
 
+def _checked(raw: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return _parted(raw, *_cells(raw, columns))
+
+
+def _parted(
+    raw: pl.DataFrame, values: pl.DataFrame, reasons: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    bad = _faults(raw, reasons, [RECORD, *reasons.columns])
+    good = values.join(bad.select(pl.col("line").alias(LINE)), on=LINE, how="anti", maintain_order="left")
+    return good, bad
+
+
 def _raw(table: str, path: Path, columns: tuple[Column, ...]) -> pl.DataFrame:
     """The cells of a file as they came, in all columns of the table."""
     raw = behaviour_files.rows(path, [c.name for c in columns])
-    _refuse_columns(path, raw, columns, optional=table != "profiles")
+    _refuse_columns(path, raw, columns, optional=table not in WHOLE)
     absent = [pl.lit(None, dtype=pl.String).alias(c.name) for c in columns if c.name not in raw.columns]
     return raw.with_columns(absent)
 

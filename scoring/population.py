@@ -1,7 +1,7 @@
 """The current features of every person who can be scored: written in batches, read only with a permit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,21 +11,23 @@ from numpy.typing import NDArray
 from compliance.act import Act
 from compliance.refusals import NotFound
 from compliance.vocabulary import Categories, UserId
+from consent import agreeing
 from consent.permits import Permit, PopulationPermit
 from scoring import registry
 from scoring.features import Matrix
 from scoring.governance import places
 from scoring.manifest import ModelAltered
+from scoring.measures.graph import GRAPH
 from scoring.scorer import Evidence, InsufficientEvidence, Scorer, pack
 
 BATCH = 1_000
 INSERT = """
-insert into scoring_feature (user_id, model, vector, events, active_days, attributes, snapshot, data_cutoff)
-select p.id, $2, $3::bytea, $4::int[], $5::int[], $6::jsonb, $7, $8::timestamptz
+insert into scoring_feature (user_id, model, vector, events, active_days, attributes, snapshot, data_cutoff, contacts_for)
+select p.id, $2, $3::bytea, $4::int[], $5::int[], $6::jsonb, $7, $8::timestamptz, $9::text[]
 from consent_person p where p.id = $1 and p.erased_at is null for share of p
 on conflict (user_id) do update set model = excluded.model, vector = excluded.vector, events = excluded.events,
     active_days = excluded.active_days, attributes = excluded.attributes, snapshot = excluded.snapshot,
-    data_cutoff = excluded.data_cutoff
+    data_cutoff = excluded.data_cutoff, contacts_for = excluded.contacts_for
     where scoring_feature.data_cutoff <= excluded.data_cutoff
 """
 
@@ -54,9 +56,11 @@ async def store(
     matrix: Matrix,
     users: tuple[UserId, ...],
     attributes: tuple[Mapping[str, str | int | bool | None], ...],
+    uses: tuple[frozenset[str], ...] | None = None,
 ) -> None:
     """Keep the current features of people, row i of the matrix being `users[i]`'s. Records `features_stored`.
 
+    `uses[i]` are those that their contacts were counted for; to no other do they count. Of a stamped set none is told.
     Who was deleted while the batch was made ready gets none: their row is locked against that, one way or the other.
     Newer features of theirs stay.
     """
@@ -66,7 +70,10 @@ async def store(
         days = [int(matrix.active_days[c][i]) if c in matrix.active_days else 0 for c in scorer.categories]
         vector = pack(matrix.values[i])
         told = json.dumps(attributes[i], sort_keys=True)
-        rows.append([user, scorer.digest, vector, events, days, told, matrix.digest, matrix.cutoffs[i]])
+        counted = None if uses is None else sorted(uses[i])
+        rows.append(
+            [user, scorer.digest, vector, events, days, told, matrix.digest, matrix.cutoffs[i], counted]
+        )
     for start in range(0, len(rows), BATCH):
         await act.db.execute_many(INSERT, rows[start : start + BATCH])
     act.record("features_stored", {"count": len(rows), "snapshot": matrix.digest, "model": scorer.digest})
@@ -78,7 +85,7 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
     They may follow another model's list, as after a roll-back, if it measures all that this model reads.
     """
     rows = await act.db.execute_query_dict(
-        """select model, vector, events, active_days, snapshot, data_cutoff from scoring_feature
+        """select model, vector, events, active_days, snapshot, data_cutoff, contacts_for from scoring_feature
            where user_id = $1""",
         [permit.user],
     )
@@ -96,8 +103,9 @@ async def read(act: Act, permit: Permit, scorer: Scorer) -> Held:
             raise InsufficientEvidence
         vector = vector[found.inputs]
         events, days = [events[n] for n in found.categories], [days[n] for n in found.categories]
-    values = reduce(vector, scorer, permit.categories)
-    evidence = evidence_of(scorer, events, days, permit.categories)
+    usable = permit.categories if contacts_count(row["contacts_for"], permit) else permit.categories - {GRAPH}
+    values = reduce(vector, scorer, usable)
+    evidence = evidence_of(scorer, events, days, usable)
     return Held(values, evidence, row["snapshot"], row["data_cutoff"])
 
 
@@ -107,6 +115,11 @@ def _earlier(digest_of_model: str) -> Scorer | None:
         return registry.scorer(digest_of_model)
     except ModelAltered:
         return None
+
+
+def contacts_count(counted_for: Collection[str] | None, permit: Permit | PopulationPermit) -> bool:
+    """Whether somebody's contacts were counted for this use: else another end may not have agreed to it."""
+    return counted_for is None or agreeing.use_of(permit) in counted_for
 
 
 def reduce(values: NDArray[np.float32], scorer: Scorer, shared: Categories) -> NDArray[np.float32]:

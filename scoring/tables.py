@@ -216,6 +216,8 @@ class SnapshotRow(Model):
 
 
 holdings.deletes("scoring_behaviour", part=None)
+holdings.deletes("scoring_statement", part="statements")
+holdings.deletes("scoring_relation", "(user_id = $1 or other = $1)", part="relations")
 holdings.deletes("scoring_prepared", part=None)
 holdings.deletes("scoring_departure", part=None)
 holdings.deletes("scoring_feature", part="behaviour")

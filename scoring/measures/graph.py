@@ -19,7 +19,6 @@ def both_granted(behaviour: Behaviour, sharers: Collection[str]) -> Behaviour:
     That is edges of which both ends are among `sharers`, who granted the category. What somebody counted beforehand,
     in a profile or as events, does not say who the others are, so that nobody can know whether they granted it.
     """
-    ends = (pl.col(end).is_in(list(sharers)) for end in ("user_a", "user_b"))
     columns = tuple(
         replace(c, roles=c.roles - {Role.FEATURE}) if c.category is GRAPH else c
         for c in behaviour.schema.profiles
@@ -28,8 +27,13 @@ def both_granted(behaviour: Behaviour, sharers: Collection[str]) -> Behaviour:
         behaviour,
         schema=replace(behaviour.schema, profiles=columns),
         events=behaviour.events.filter(pl.col("category") != GRAPH),
-        edges=behaviour.edges.filter(*ends),
+        edges=among(behaviour.edges, sharers),
     )
+
+
+def among(edges: pl.DataFrame, sharers: Collection[str]) -> pl.DataFrame:
+    """The edges of which both ends are among `sharers`."""
+    return edges.filter(*(pl.col(end).is_in(list(sharers)) for end in ("user_a", "user_b")))
 
 
 def as_events(edges: pl.DataFrame, users: pl.Series) -> pl.DataFrame:

@@ -14,7 +14,8 @@ from compliance.refusals import NotFound
 from compliance.vocabulary import Categories, PartnerId, Purpose, UserId
 from consent import permits
 from consent.permits import PopulationPermit
-from scoring import registry, release, scorer
+from scoring import population, registry, release, scorer
+from scoring.measures.graph import GRAPH
 from scoring.runs import leaving, plans, shards
 from scoring.runs.plans import Plan, Shard
 from scoring.runs.shards import People, Stamp
@@ -24,7 +25,7 @@ PEOPLE_A_SHARD = 50_000
 PEOPLE = "people"
 CUTOFF = "select max(data_cutoff) as cutoff from scoring_feature where model = $1"
 FEATURES = """
-select user_id, vector, events, active_days from scoring_feature
+select user_id, vector, events, active_days, contacts_for from scoring_feature
 where user_id = any($1::uuid[]) and model = $2 order by user_id
 """
 
@@ -97,6 +98,9 @@ async def shared_by(act: Act, permitted: PopulationPermit, model: Scorer, users:
     both = np.array([shards.halves(row["user_id"]) for row in rows], np.uint64).reshape(len(rows), 2)
     masks = np.array([mask(model, permitted.masks[UserId(row["user_id"])]) for row in rows], np.uint16)
     shared = flags(model, masks)
+    if GRAPH in model.categories:
+        counted = [population.contacts_count(row["contacts_for"], permitted) for row in rows]
+        shared[:, model.categories.index(GRAPH)] &= np.array(counted, np.bool_)
     values = np.array([model.read(bytes(row["vector"])) for row in rows], np.float32)
     values = values.reshape(len(rows), len(model.manifest.inputs))
     return People(

@@ -20,7 +20,7 @@ DIGEST_BYTES = 16
 FIELDS = frozenset(column.name for column in EVENTS)
 WORDS = ("category", "name", "attributes")
 NOT_TAKEN = frozenset({Category.SOCIAL_GRAPH})
-"""An event does not say who the other end is, so that nobody can know whether they agreed: edges cannot be brought yet."""
+"""An event does not say who the other end is, so that nobody can know whether they agreed: relations say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[F
     rules = (
         ("at", "in_future", pl.col("at") > now),
         ("category", "category_not_taken", pl.col("category").is_in(list(NOT_TAKEN))),
-        ("name", "forbidden_name", pl.col("name").is_in(_forbidden(good["name"]))),
+        ("name", "forbidden_name", pl.col("name").is_in(forbidden_of(good["name"]))),
     )
     for column, reason, wrong in rules:
         faults += [Fault(line, column, reason) for line in good.filter(wrong)[LINE]]
@@ -64,10 +64,11 @@ def sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[F
 
 def without_forbidden(events: pl.DataFrame) -> pl.DataFrame:
     """Of events that are kept, those of which the name is still not forbidden: the list of it grows."""
-    return events.filter(~pl.col("name").is_in(_forbidden(events["name"])))
+    return events.filter(~pl.col("name").is_in(forbidden_of(events["name"])))
 
 
-def _forbidden(names: pl.Series) -> list[str]:
+def forbidden_of(names: pl.Series) -> list[str]:
+    """Those of these names that are forbidden by now."""
     return [name for name in names.unique() if forbidden.ban_of(name)]
 
 

@@ -59,8 +59,7 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
     good, faults = incoming.sorted_out(cells, act.now)
     known = await people.of_operator(act, good["user"].unique().to_list())
     await locks.keep_cutoff(act)
-    rows = await act.db.execute_query_dict(LATEST_CUTOFF)
-    ready, strange = incoming.of_people(good, known, rows[0]["cutoff"])
+    ready, strange = incoming.of_people(good, known, await latest_cutoff(act))
     faults += strange
     fresh = await _kept(act, ready) if ready.height else ready
     batch = ids.ordered_id()
@@ -71,17 +70,30 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
         late=int(fresh["late"].sum()),
         quarantined=tuple(sorted(faults, key=lambda fault: fault.line)),
     )
+    record(act, "events", received)
+    return received
+
+
+async def latest_cutoff(act: Act) -> datetime | None:
+    """The cut-off of the last snapshot that was begun: what happened before it comes late."""
+    rows = await act.db.execute_query_dict(LATEST_CUTOFF)
+    cutoff: datetime | None = rows[0]["cutoff"]
+    return cutoff
+
+
+def record(act: Act, table: str, received: Received) -> None:
+    """Record `behaviour_received`: how much of which table came in, and no content."""
     act.record(
         "behaviour_received",
         {
-            "batch": ids.public("bhv", batch),
+            "batch": ids.public("bhv", received.batch),
+            "table": table,
             "accepted": received.accepted,
             "duplicate": received.duplicate,
             "late": received.late,
-            "quarantined": len(faults),
+            "quarantined": len(received.quarantined),
         },
     )
-    return received
 
 
 async def _refuse_backlog(act: Act) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,17 +25,16 @@ from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
 from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import incoming, locks, shelf
+from scoring.store import contacts, incoming, locks, profiles, relations, shelf, statements
+from scoring.store.profiles import Attributes
 from scoring.tables import SnapshotRow
 
-NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(), synthetic=False)
 ATTRIBUTES = "select user_id, attributes from scoring_feature where user_id = any($1::uuid[])"
 ROWS_AT_ONCE = 500_000
 """Events that one act takes, and the rest of the bucket that the last of them lies in."""
 NEWER = "select user_id from scoring_feature where user_id = any($1::uuid[]) and data_cutoff > $2"
 UNTIL = {"user": pl.String(), "category": pl.String(), "until": UTC_TIME}
 FORGET_PREPARED = "delete from scoring_prepared where snapshot <> $1"
-Attributes = Mapping[str, str | int | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,11 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
     """
     row = await SnapshotRow.filter(id=snapshot).using_db(act.db).select_for_update().get()
     if row.buckets_done < BUCKETS:
-        events, row.buckets_done = await _next_events(act, row.buckets_done, row.cutoff)
-        row.people += await store(act, events, _people(events), row)
+        first = row.buckets_done
+        events, row.buckets_done = await _next_events(act, first, row.cutoff)
+        users = {*_people(events), *await statements.people_of(act, first, row.buckets_done)}
+        users.update(await relations.people_of(act, first, row.buckets_done))
+        row.people += await store(act, events, sorted(users), row)
         if row.buckets_done == BUCKETS:
             row.finished_at = act.now
             await act.db.execute_query(FORGET_PREPARED, [row.id])
@@ -107,12 +109,12 @@ def _progress(row: SnapshotRow) -> Progress:
 
 
 async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.DataFrame, int]:
-    """The events of whole buckets from this one on, until there are enough for one act; and the bucket after them."""
+    """The events of whole buckets from this one on, until one act has enough to do; and the bucket after them."""
     found, rows = [], 0
     while bucket < BUCKETS and rows < ROWS_AT_ONCE:
         await locks.share(act, [bucket])
         found.append(await asyncio.to_thread(shelf.read, bucket, before=cutoff))
-        rows += found[-1].height
+        rows += found[-1].height + await statements.count(act, bucket) + await relations.count(act, bucket)
         bucket += 1
     return pl.concat(found), bucket
 
@@ -130,27 +132,35 @@ async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
 async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
     """Compute and keep the features of those of these people whose data somebody may use; how many.
 
-    `events` are theirs, all of them before the snapshot's cut-off. Who has newer features keeps them. Records
+    `events` are theirs, all of them before the snapshot's cut-off; what they stated is read here. Who has newer features keeps them. Records
     `population_permitted`, `features_stored`, and `correction_applied` of a kind that was found wrong and came anew.
     """
     newer = await act.db.execute_query_dict(NEWER, [list(users), row.cutoff])
     due = sorted(set(users) - {UserId(each["user_id"]) for each in newer})
+    stated = await statements.read(act, due, row.cutoff)
     wrong = await disputes.found_wrong(act, due)
-    right = _right(events, wrong)
-    came = set(right.select("user", "category").unique().iter_rows())
+    right, right_stated = _right(events, wrong), _right(stated, wrong)
+    own = await contacts.right(act, due, row.cutoff)
+    came = {pair for rows in (right, right_stated) for pair in rows.select("user", "category").iter_rows()}
+    came |= {(user, graph.GRAPH) for end in contacts.ENDS for user in own[end]}
     renewed = [each for each in wrong if (str(each.user), each.category) in came]
     permit = await permits.features_permit(act, due, row.cutoff, [(w.user, w.category) for w in renewed])
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)
-    matrix = await asyncio.to_thread(_computed, scorer, _shared(right, permit), people, row.cutoff)
-    await population.store(act, scorer, matrix, people, await _attributes(act, people))
+    counted = profiles.newest(_shared(right_stated, permit))
+    touched = await contacts.counted(act, own, permit, row.cutoff)
+    given = _as_behaviour(_shared(right, permit), counted, touched.events, scorer)
+    matrix = await asyncio.to_thread(_computed, scorer, given, people, row.cutoff)
+    listed = profiles.attributes(people, await _held(act, people), stated, counted)
+    uses = tuple(touched.uses.get(user, frozenset()) for user in people)
+    await population.store(act, scorer, matrix, people, listed, uses)
     # What was found wrong is out of the features of these people only.
     await disputes.note_renewed(act, [w for w in renewed if w.category in permit.masks.get(w.user, ())])
     return len(people)
 
 
 def _right(events: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
-    """The events that may count at all: none that came in before its kind was found wrong, none of a forbidden name."""
+    """The events, or statements, that may count at all: none that came in before its kind was found wrong, none of a forbidden name."""
     known = [(str(each.user), each.category.value, each.until) for each in wrong]
     until = pl.DataFrame(known, schema=UNTIL, orient="row")
     found = events.join(until, on=["user", "category"], how="left", maintain_order="left")
@@ -159,38 +169,41 @@ def _right(events: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
 
 
 def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:
-    """The events that somebody may use: of the others not even a feature is computed."""
+    """The events, or statements, that somebody may use: of the others not even a feature is computed."""
     masks = [(str(user), category.value) for user, mask in permit.masks.items() for category in mask]
     allowed = pl.DataFrame(masks, schema={"user": pl.String, "category": pl.String}, orient="row")
     return events.join(allowed, on=["user", "category"], how="semi", maintain_order="left")
 
 
 def _computed(
-    scorer: Scorer, events: pl.DataFrame, people: tuple[UserId, ...], cutoff: datetime
+    scorer: Scorer, behaviour: Behaviour, people: tuple[UserId, ...], cutoff: datetime
 ) -> features.Matrix:
     asked = pl.DataFrame(
         {"user": [str(user) for user in people], "cutoff": [cutoff] * len(people)},
         schema={"user": pl.String(), "cutoff": pl.Datetime("us", "UTC")},
     )
-    inputs = features.as_features(scorer.manifest.inputs)
-    # The store holds no edges, so there is no end of one to be known.
-    return features.compute(graph.both_granted(_as_behaviour(events), ()), asked, inputs)
+    return features.compute(behaviour, asked, features.as_features(scorer.manifest.inputs))
 
 
-def _as_behaviour(events: pl.DataFrame) -> Behaviour:
-    """The store's events as the tables that features are computed from; it holds no profiles and no edges."""
-    none = pl.DataFrame(schema={"user": pl.String(), "known_at": pl.Datetime("us", "UTC")})
+def _as_behaviour(
+    events: pl.DataFrame, stated: pl.DataFrame, touched: pl.DataFrame, scorer: Scorer
+) -> Behaviour:
+    """What the store holds, as the tables that features are computed from; contacts are events of both ends already."""
+    columns = profiles.columns(scorer.manifest.inputs)
+    schema = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=columns, synthetic=False)
     no_edge = pl.DataFrame(schema={"user_a": pl.String(), "user_b": pl.String()})
-    return Behaviour("store", NOTHING_STATED, events, none, no_edge, pl.DataFrame(), events.height, 0)
+    told = profiles.of(stated, columns)
+    whole = Behaviour("store", schema, events, told, no_edge, pl.DataFrame(), events.height, 0)
+    allowed = graph.both_granted(whole, ())
+    return replace(allowed, events=pl.concat([allowed.events.select(touched.columns), touched]))
 
 
-async def _attributes(act: Act, people: tuple[UserId, ...]) -> tuple[Attributes, ...]:
-    """What lists may ask by comes from elsewhere and stays as it is."""
+async def _held(act: Act, people: tuple[UserId, ...]) -> dict[UserId, Attributes]:
+    """What lists may ask by, as it was known before."""
     rows: list[dict[str, Any]] = await act.db.execute_query_dict(ATTRIBUTES, [list(people)])
-    held = {
-        row["user_id"]: json.loads(row["attributes"])
+    return {
+        UserId(row["user_id"]): json.loads(row["attributes"])
         if isinstance(row["attributes"], str)
         else row["attributes"]
         for row in rows
     }
-    return tuple(held.get(user, {}) for user in people)

@@ -280,6 +280,7 @@ async def test_a_batch_that_was_made_ready_before_brings_nothing_back(owner):
                     kept["attributes"],
                     kept["snapshot"],
                     kept["data_cutoff"],
+                    kept["contacts_for"],
                 ]
             ],
         )

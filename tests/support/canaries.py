@@ -25,6 +25,7 @@ FEW_WORDS = ("state", "delivery", "answer")
 WHOSE = {
     "consent_person": "id = $1",
     "api_authorization": "grant_id in (select id from consent_grant where user_id = $1)",
+    "scoring_relation": "(user_id = $1 or other = $1)",
     "consent_use": "grant_id in (select id from consent_grant where user_id = $1)",
 }
 COLUMNS = """

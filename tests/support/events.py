@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
+import polars as pl
 from support import world
 
 from api import loading
 from compliance.act import open_act
-from compliance.vocabulary import Person, Purpose, UserId
+from compliance.vocabulary import Category, Person, Purpose, UserId
 from consent import people
 from consent.people import NewPerson
-from scoring.store import incoming, intake, snapshot
+from scoring.behaviour_files import LINE, RECORD
+from scoring.behaviour_schema import ProfileColumn, Role, Schema
+from scoring.store import incoming, intake, relations, snapshot, statements
 from scoring.store.intake import Received
 from scoring.store.snapshot import Progress
 
@@ -47,6 +50,25 @@ async def received(events: Sequence[dict[str, object]]) -> Received:
     """Brought by the operator's own process."""
     async with open_act(world.STORY, None) as act:
         return await intake.receive(act, incoming.raw(events))
+
+
+async def stated(reference: str, column: str, said: str) -> Received:
+    """One thing that somebody stated, brought by the operator's own process."""
+    of = ProfileColumn(column, "category", Category.DECLARED, frozenset({Role.FEATURE}))
+    schema = Schema(currency=None, timezone="Asia/Shanghai", profiles=(of,), synthetic=False)
+    cells = {"user": [reference], "known_at": [None], column: [said], RECORD: [None]}
+    table = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_row_index(LINE, 1)
+    async with open_act(world.STORY, None) as act:
+        return await statements.receive(act, table, schema)
+
+
+async def related(reference: str, other: str, kind: str) -> Received:
+    """Two people were in touch; brought by the operator's own process."""
+    cells = {"user_a": [reference], "user_b": [other], "kind": [kind], "at": ["2026-01-01T00:00:00Z"]}
+    cells |= {"weight": ["1"], RECORD: [None]}
+    table = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_row_index(LINE, 1)
+    async with open_act(world.STORY, None) as act:
+        return await relations.receive(act, table)
 
 
 async def filed() -> None:

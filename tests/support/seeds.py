@@ -264,12 +264,14 @@ async def planted(here: World) -> Seeds:
 
 
 async def behaved(person: Person, word: str = "s-1") -> None:
-    """The operator brought what the person did: one event lies in a file, one waits; both with a word of ours."""
+    """The operator brought what the person did: one event lies in a file, one waits; what they stated; with whom they were in touch. All with a word of ours."""
     async with open_view(world.STORY) as view:
         reference = await people.reference_of(view, person.user)
     await events.received([events.event(reference, name="filed", attributes={"shop": word})])
     await events.filed()
     await events.received([events.event(reference, name="waits", attributes={"shop": word})])
+    await events.stated(reference, "job", word)
+    await events.related(reference, *await events.known(), word)
 
 
 async def rest_of(planted: Seeds) -> None:

@@ -55,6 +55,7 @@ from scoring.answers import incomes
 from scoring.answers.income import IncomeModel
 from scoring.release import Relay
 from scoring.scorer import InsufficientEvidence, Scorer
+from scoring.training import Artifact
 
 ISSUER = "https://xinqiao.example"
 BANKS = tuple(scope for scope in Scope if scope not in OPERATORS)
@@ -88,9 +89,9 @@ def rich_rows() -> tuple[int, ...]:
     return tuple(int(n) for n in np.flatnonzero(np.logical_and.reduce(enough)))
 
 
-async def put_model_in_use() -> Scorer:
-    """Register, validate, approve and promote the small model: three people."""
-    artifact = small_models.trained()
+async def put_model_in_use(made: Artifact | None = None) -> Scorer:
+    """Register, validate, approve and promote the small model, or another one: three people."""
+    artifact = made or small_models.trained()
     training.save(artifact, ground().home / "models")
     async with open_act(DEVELOPER, Purpose.MODEL_DEVELOPMENT) as act:
         row = await registry.register(act, artifact.digest)
