@@ -5,6 +5,8 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),$(BOOT)/bin/uv)
 PY := $(VENV)/bin/python
 export UV_PYTHON_DOWNLOADS := never
+# Compiled once, not by each process that starts: images often say otherwise, and to start took three times as long.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
 # A process per core, each with a database server of its own; the tests of a file stay together.
