@@ -9,8 +9,8 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
-# A process per core, each with a database server of its own; the tests of a file stay together.
-TESTS = $(PY) -m pytest -q -n auto --dist loadfile
+# A process per core, each with a database server of its own; the tests of a file stay together, the longest files first.
+TESTS = $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check bench validate fuzz simulate clean lock openapi browser
 
