@@ -5,10 +5,12 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),$(BOOT)/bin/uv)
 PY := $(VENV)/bin/python
 export UV_PYTHON_DOWNLOADS := never
+# Compiled once, not by each process that starts: images often say otherwise, and to start took three times as long.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(UV) pip install -q --python $(PY)
 SHELL := /bin/bash
-# A process per core, each with a database server of its own; the tests of a file stay together.
-TESTS = $(PY) -m pytest -q -n auto --dist loadfile
+# A process per core, each with a database server of its own; the tests of a file stay together, the longest files first.
+TESTS = $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test check bench validate fuzz simulate clean lock openapi browser
 

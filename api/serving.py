@@ -35,20 +35,13 @@ def assemble(
 ) -> Litestar:
     """Build an application, or fail if a route forgot its access or a notice what the law demands."""
     notices.all_in_force()
-
-    @asynccontextmanager
-    async def standing(_: Litestar) -> AsyncIterator[None]:
-        async with databases.opened(database, settings.home, settings.origin, serving=True):
-            yield
-
-    relying_party = RelyingParty(settings, settings.provider) if settings.provider else None
     app = Litestar(
         routes,
         guards=[access.demand_access],
         before_send=[access.keep_private],
         exception_handlers=failures.HANDLERS,
-        lifespan=[standing],
-        state=State({"settings": settings, "relying_party": relying_party, "light": light}),
+        lifespan=[_standing],
+        state=State({"light": light}),
         request_max_body_size=settings.body_bytes_max,
         openapi_config=described,
         logging_config=None,  # the log is `telemetry`: no queue, no thread
@@ -56,7 +49,21 @@ def assemble(
     # Around the routing, not inside it: what no route matches is logged and has a trace id too.
     app.asgi_handler = telemetry.Telemetry(app.asgi_handler)
     access.every_route_declares_access(app)
+    place(app, settings, database)
     return app
+
+
+def place(app: Litestar, settings: Settings, database: Database) -> None:
+    """Let an application that does not run yet serve this installation; it is built for settings that differ in no more than `home` and `database`."""
+    relying_party = RelyingParty(settings, settings.provider) if settings.provider else None
+    app.state.update({"settings": settings, "database": database, "relying_party": relying_party})
+
+
+@asynccontextmanager
+async def _standing(app: Litestar) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    async with databases.opened(app.state.database, settings.home, settings.origin, serving=True):
+        yield
 
 
 def in_worker(create: Callable[[Settings, Database], Litestar]) -> Litestar:

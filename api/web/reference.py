@@ -23,6 +23,17 @@ class ReferencePage(OpenAPIRenderPlugin):
         return page.html(request, "reference.html").encode()
 
 
+class WrittenOnce(YamlRenderPlugin):
+    """The description as YAML: anybody may ask, and to write it holds every other call up for a good while."""
+
+    written = b""
+
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:
+        """What was written for the first who asked."""
+        self.written = self.written or super().render(request, openapi_schema)
+        return self.written
+
+
 def config(settings: Settings) -> OpenAPIConfig:
     """How the description is made and where it is served; anybody may read it."""
     return OpenAPIConfig(
@@ -38,6 +49,6 @@ def config(settings: Settings) -> OpenAPIConfig:
         render_plugins=[
             ReferencePage(),
             JsonRenderPlugin(path="/openapi.json"),
-            YamlRenderPlugin(path="/openapi.yaml"),
+            WrittenOnce(path="/openapi.yaml"),
         ],
     )

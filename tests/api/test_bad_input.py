@@ -124,6 +124,9 @@ FIELDS = sorted(
 
 ENDS_SESSIONS = {"POST /v1/me/deletion"}
 """What can be done once: afterwards nobody is signed in."""
+SIGNED_IN_NOW = """
+    update api_session set signed_in_at = now(), used_at = now(), expires_at = expires_at + (now() - signed_in_at)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +157,10 @@ async def person_key(database, sown) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def planted(database, sown, owner, person_key, tmp_path) -> Any:
-    """The world as it was sown, in which everybody signed in just now: a slow run takes longer than a session may lie idle."""
+async def planted(database, owner, sown, person_key, tmp_path) -> Any:
     first, bed = sown
-    await owner.execute("update api_session set signed_in_at = now(), used_at = now()")
     home = Path(shutil.copytree(bed, tmp_path / "home"))
+    await owner.execute(SIGNED_IN_NOW)  # however long ago it was sown
     async with world.opened(database, home) as here:
         yield first.at(here)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import yaml
 from support import inducing_words, lending, web_site
 from support.web_site import Browser, Site
 
@@ -583,6 +584,17 @@ async def test_the_reference_is_drawn_from_our_own_description(site: Site) -> No
     assert "openapi: 3.1" in (await browser.look("/schema/openapi.yaml")).text
     for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert (await browser.look(file)).status_code == 200, file
+
+
+async def test_the_description_as_yaml_is_written_at_most_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for it, and to write it takes a quarter of a second in which nobody is served."""
+    write, written = yaml.dump, []
+    monkeypatch.setattr(yaml, "dump", lambda *given, **how: written.append(given) or write(*given, **how))
+    browser = Browser(site)
+    assert len({(await browser.look("/schema/openapi.yaml")).text for _ in range(3)}) == 1
+    assert len(written) <= 1
     assert (await browser.look("/static/../settings.py")).status_code == 404
 
 

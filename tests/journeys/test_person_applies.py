@@ -11,16 +11,16 @@ import msgspec
 import pytest
 from joserfc import jwt
 from support import oauth_app
+from support import world as whole
 from support.lending import DELIVERER, SINCE, TERMS, Bank, a_lender, a_person, a_product
 from support.oauth_client import OAuthClient
 
 from api import sessions
-from api.app import create_app
 from api.settings import Settings
 from compliance import ids
 from compliance.canonical import digest
 from compliance.database import ground
-from compliance.vocabulary import OFFERED, Person
+from compliance.vocabulary import Person
 from partners import delivery
 
 ISSUER = "https://xinqiao.example"
@@ -77,13 +77,7 @@ class Browser:
 
 @pytest.fixture
 async def world(database, home) -> AsyncIterator[World]:
-    settings = Settings(home, "development", ISSUER, None, OFFERED)
-    app = create_app(settings, database)
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        oauth_app.alive(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://inner.invalid") as http,
-    ):
+    async with whole.opened(database, home) as here:
         lender = await a_lender("alpha", operator_stake=True)
         await a_product(lender)
         other = await a_lender("beta")
@@ -93,7 +87,7 @@ async def world(database, home) -> AsyncIterator[World]:
         doors = {"alpha": door | {"landing": "https://alpha.example/apply"}}
         (home / "connectors.json").write_bytes(msgspec.json.encode(doors))
         software = await oauth_app.a_client(lender, scopes=("referrals", "outcomes"))
-        yield World(http, settings, Bank(lender, "alpha"), software)
+        yield World(here.http, here.settings, Bank(lender, "alpha"), software)
 
 
 def body(answer: httpx2.Response, status: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from compliance.database import Database
 from compliance.vocabulary import OFFERED
 
 WAIT_SECONDS = 30.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 PORTS = range(20_000, 32_000)
 """Below the ports that the kernel gives to outgoing connections."""
 NOBODY = "https://127.0.0.1:9"

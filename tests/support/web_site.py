@@ -9,12 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
-from support import lending
+from litestar import Litestar
+from support import apps, lending
 from support.oauth_app import alive
 
 from api import sessions
 from api import staff as staff_of
-from api.app import create_app
 from api.settings import Settings
 from compliance import ids, sequencer
 from compliance.act import open_act
@@ -65,9 +65,8 @@ class Browser:
 class Site:
     """The application and what it stands on."""
 
-    def __init__(self, home: Path, database: Database, issuer: str, **changes: Any) -> None:
-        self.settings = Settings(home, "demo", issuer, None, OFFERED, **changes)
-        self.app = create_app(self.settings, database)
+    def __init__(self, settings: Settings, app: Litestar) -> None:
+        self.settings, self.app = settings, app
 
     async def person(self, person: Person) -> Browser:
         browser = Browser(self)
@@ -100,9 +99,10 @@ class Site:
 
 @asynccontextmanager
 async def site(home: Path, database: Database, issuer: str = ISSUER, **changes: Any) -> AsyncIterator[Site]:
-    made = Site(home, database, issuer, **changes)
-    async with alive(made.app):
-        yield made
+    settings = Settings(home, "demo", issuer, None, OFFERED, **changes)
+    with apps.built(settings, database) as app:
+        async with alive(app):
+            yield Site(settings, app)
 
 
 async def log_everything() -> None:

@@ -15,12 +15,11 @@ import asyncpg
 import httpx2
 import numpy as np
 from litestar import Litestar
-from support import oauth_app, small_incomes, small_models
+from support import apps, oauth_app, small_incomes, small_models
 from support.lending import a_lender, a_product
 from support.oauth_client import OAuthClient
 
 from api import sessions, staff
-from api.app import create_app
 from api.oauth.scopes import OPERATORS, Scope
 from api.settings import Settings
 from compliance import ids
@@ -392,8 +391,9 @@ async def opened(database: Database, home: Path, **changes: Any) -> AsyncIterato
         "prescreen_entries_min": 1,
     }
     settings = Settings(**(given | changes))
-    async with running(settings, create_app(settings, database)) as made:
-        yield made
+    with apps.built(settings, database) as app:
+        async with running(settings, app) as made:
+            yield made
 
 
 @asynccontextmanager
