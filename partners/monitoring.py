@@ -1,6 +1,6 @@
 """Each day's figures about the model in use: what it promised, held against what lenders reported; alerts as facts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from compliance import ids
 from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from consent.permits import BUSINESS_ZONE
+from partners import honour
 from partners.tables import MonitoringRow
 from scoring import registry
 from scoring.governance import alerts, drift, fairness, performance
@@ -51,6 +52,7 @@ class Seen:
     read: Readings
     issued: Issued
     honoured: Mapping[str, Json]
+    lists: Sequence[Mapping[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ async def gather(act: Act) -> Seen:
         read=read,
         issued=_issued(read, told, act.now.astimezone(BUSINESS_ZONE).date()),
         honoured=performance.honoured(counted["kept"], counted["approved"]),
+        lists=await honour.of_lists(act),
     )
 
 
@@ -134,6 +137,7 @@ def report(seen: Seen) -> dict[str, Json]:
         "vintages": performance.vintages(issued),
         "approvals": performance.approvals(issued),
         "honoured": seen.honoured,
+        "lists": list(seen.lists),
         "groups": fairness.encode(fairness.ratios(read.points, read.cutoffs, read.groups)),
         "comparison": performance.comparison(issued) if read.challenger else None,
     }

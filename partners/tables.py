@@ -159,12 +159,13 @@ class ReferralStepRow(Model):
 
 
 class OutcomeRow(Model):
-    """What a lender reported of a referral or a score."""
+    """What a lender reported of a referral, a score or an entry of its list."""
 
     id = fields.UUIDField(primary_key=True)
     partner = fields.UUIDField()
     referral = fields.UUIDField(null=True)
     score = fields.UUIDField(null=True)
+    entry = fields.UUIDField(null=True)
     user_id = fields.UUIDField()
     grant_id = fields.UUIDField()
     report: fields.Field[dict[str, Any]] = fields.JSONField()

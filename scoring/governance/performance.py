@@ -17,6 +17,9 @@ LEAST_ROWS, LEAST_DEFAULTS = 100, 20
 LEAST_DECIDED = 100
 MOST_VINTAGES = 24
 SEED = 20_261_128
+HONOUR_DECIDED = ("kept", "worse_terms", "declined")
+HONOUR = (*HONOUR_DECIDED, "undecided", "not_verified", "withdrawn", "too_late", "waiting")
+"""What becomes of an application that somebody made upon a list; the first three are what the rate is of."""
 INSUFFICIENT, AGREES, OUTSIDE = "insufficient_evidence", "agrees", "outside"
 
 
@@ -116,6 +119,16 @@ def honoured(kept: int, approved: int) -> dict[str, Json]:
     """How many approvals came at no less than what was picked, with a Wilson interval; at least 100."""
     counts: dict[str, Json] = {"approved": approved, "kept": kept}
     return counts | _share(kept, approved, least=LEAST_DECIDED)
+
+
+def honour_rate(counted: Mapping[str, int]) -> dict[str, Json]:
+    """How many of a list's applications, decided in time, were approved at no worse limit and price; the rest apart.
+
+    In the rate are those that were kept, that came at worse terms and that were declined; at least 100.
+    """
+    told: dict[str, Json] = {name: counted.get(name, 0) for name in HONOUR}
+    kept, decided = counted.get("kept", 0), sum(counted.get(name, 0) for name in HONOUR_DECIDED)
+    return told | {"decided": decided} | _share(kept, decided, least=LEAST_DECIDED)
 
 
 def _share(hits: int, trials: int, *, least: int) -> dict[str, Json]:

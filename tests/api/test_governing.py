@@ -24,7 +24,7 @@ from compliance.refusals import NotFound, Unacceptable
 from compliance.vocabulary import OFFERED, StaffRole
 from partners import outcome_files
 from partners.outcome_files import SetAside, Told
-from partners.outcomes import Decision
+from partners.outcomes import About, Decision
 from scoring import card, kinds, manifest, registry, training
 from scoring.answers import income_card, income_manifest
 from scoring.manifest import ModelAltered
@@ -434,6 +434,24 @@ def test_both_forms_mean_the_same(tmp_path):
     assert one.outcome == other.outcome
     assert (one.outcome.decision, one.outcome.decided_on) == (Decision.APPROVED, date(2026, 1, 5))
     assert (one.line, other.line) == (2, 1)
+
+
+def test_a_line_may_be_about_an_entry_of_a_list(tmp_path):
+    file, entry = tmp_path / "a.csv", ids.random_id()
+    named = ids.public("ent", entry)
+    file.write_text(
+        "entry,decision,applied_on,decided_on,approved_minor,currency,daily_rate\n"
+        f"{named},approved,2026-01-05,2026-01-06,600000,CNY,0.0004\n"
+        f"{named},undecided,2026-01-05,,,,\n"
+        f"{named},approved,2026-01-05,2026-01-06,600000,CNY,4e-4\n"
+        f"{SCORE},undecided,2026-01-05,,,,\n"
+    )
+    kept, undecided, *aside = outcome_files.read(file)
+    assert isinstance(kept, Told)
+    assert (kept.about, kept.outcome.daily_rate) == (About(entry=entry), "0.0004")
+    assert isinstance(undecided, Told)
+    assert (undecided.outcome.decision, undecided.outcome.decided_on) == (Decision.UNDECIDED, None)
+    assert aside == [SetAside(4, "daily_rate", "unreadable"), SetAside(5, "entry", "no_such_id")]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from compliance.act import open_act, open_upkeep, open_view
 from compliance.vocabulary import Category, Worker
 from partners import monitoring, outcomes
 from partners.monitoring import Report, Reported
-from partners.outcomes import Decision, Outcome
+from partners.outcomes import About, Decision, Outcome
 from scoring import registry
 
 TODAY = date(2026, 11, 28)
@@ -162,7 +162,7 @@ async def test_how_often_a_lender_kept_what_was_asked_for(ground, given, kept):
     for amount in (1, given):  # the last word counts
         told = Outcome(Decision.APPROVED, today, currency="CNY", approved_minor=amount)
         async with open_act(lending.a_client(market.lender), None) as act:
-            await outcomes.report(act, told, referral=referral, score=None)
+            await outcomes.report(act, told, About(referral=referral))
     figures: Any = (await worker.watch_now()).figures
     assert figures["honoured"] == {"approved": 1, "kept": kept, "evidence": "insufficient_evidence"}
 
