@@ -2,33 +2,22 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from support import world
-from support.world import LISTING
+from support.listed import DAY, KEPT, LIMIT, RATE, TODAY, an_entry, report
 
 from api import worker
 from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
 from consent.permits import BUSINESS_ZONE
-from partners import honour, outcomes, prescreens
-from partners.outcomes import About, Decision, Outcome
+from partners import honour, outcomes
+from partners.outcomes import About, Decision
 
-LIMIT, RATE = 500_000, "0.0004"
-TODAY = datetime.now(UTC).astimezone(BUSINESS_ZONE).date()
-DAY = timedelta(days=1)
-KEPT = Outcome(
-    decision=Decision.APPROVED,
-    applied_on=TODAY - 31 * DAY,
-    decided_on=TODAY - 25 * DAY,
-    currency="CNY",
-    approved_minor=LIMIT,
-    daily_rate=RATE,
-)
 DECLINED = replace(KEPT, decision=Decision.DECLINED, currency=None, approved_minor=None, daily_rate=None)
 UNDECIDED = replace(DECLINED, decision=Decision.UNDECIDED, decided_on=None)
 
@@ -38,23 +27,6 @@ async def bank(ground):
     await world.put_model_in_use()
     await world.open_channel()
     return await world.a_bank()
-
-
-async def an_entry(bank) -> Any:
-    """Of a list of one person, read by its bank."""
-    (person,) = await world.persons(1)
-    await world.granted(person, bank, LISTING)
-    prescreen = await world.list_wanted(bank)
-    await world.list_made()
-    async with open_act(bank, LISTING) as act:
-        (entry,) = await prescreens.entries(act, prescreen, after=None, limit=10)
-    return entry
-
-
-async def report(bank, entry, *told: Outcome) -> None:
-    for each in told:
-        async with open_act(bank, None) as act:
-            await outcomes.report(act, each, About(entry=entry.id))
 
 
 async def counted() -> list[Any]:
