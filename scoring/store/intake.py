@@ -59,6 +59,7 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
     good, faults = incoming.sorted_out(cells, act.now)
     known = await people.of_operator(act, good["user"].unique().to_list())
     await locks.keep_cutoff(act)
+    await act.tick()  # a snapshot that was waited for began before this came in
     rows = await act.db.execute_query_dict(LATEST_CUTOFF)
     ready, strange = incoming.of_people(good, known, rows[0]["cutoff"])
     faults += strange

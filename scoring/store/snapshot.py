@@ -60,6 +60,7 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     ahead, or before another snapshot's, and `NoModel`.
     """
     await locks.move_cutoff(act)
+    await act.tick()  # later than all that came in before, earlier than all that will find the new cut-off
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
@@ -93,7 +94,7 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
     """
     row = await SnapshotRow.filter(id=snapshot).using_db(act.db).select_for_update().get()
     if row.buckets_done < BUCKETS:
-        events, row.buckets_done = await _next_events(act, row.buckets_done, row.cutoff)
+        events, row.buckets_done = await _next_events(act, row)
         row.people += await store(act, events, _people(events), row)
         if row.buckets_done == BUCKETS:
             row.finished_at = act.now
@@ -106,12 +107,16 @@ def _progress(row: SnapshotRow) -> Progress:
     return Progress(row.id, row.cutoff, row.buckets_done, row.people)
 
 
-async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.DataFrame, int]:
-    """The events of whole buckets from this one on, until there are enough for one act; and the bucket after them."""
-    found, rows = [], 0
+async def _next_events(act: Act, row: SnapshotRow) -> tuple[pl.DataFrame, int]:
+    """The events of whole buckets from the next one on, until there are enough for one act; and the bucket after them.
+
+    What came in since the snapshot began is late for every bucket alike, whether it was read by then or not.
+    """
+    bucket, found, rows = row.buckets_done, [], 0
     while bucket < BUCKETS and rows < ROWS_AT_ONCE:
         await locks.share(act, [bucket])
-        found.append(await asyncio.to_thread(shelf.read, bucket, before=cutoff))
+        there = await asyncio.to_thread(shelf.read, bucket, before=row.cutoff)
+        found.append(there.filter(pl.col("received_at") <= row.started_at))
         rows += found[-1].height
         bucket += 1
     return pl.concat(found), bucket

@@ -219,6 +219,47 @@ async def test_what_comes_in_while_a_snapshot_begins_is_counted_or_late(bank, ow
     assert (await events.received([before(now, 3, reference)])).late == 1
 
 
+async def test_what_comes_in_during_a_snapshot_is_late_for_every_bucket_alike(bank, owner, monkeypatch):
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    (reference, user), (other, elsewhere) = await sharing(bank), await sharing(bank)
+    while buckets.bucket_of(elsewhere) == buckets.bucket_of(user):
+        other, elsewhere = await sharing(bank)
+    await events.received([before(CUTOFF, 1, name) for name in (reference, other)])
+    done = await events.advanced(await events.begun(CUTOFF))
+    assert not done.is_finished
+    assert (await events.received([before(CUTOFF, 2, name) for name in (reference, other)])).late == 2
+    await events.filed()
+    while not done.is_finished:
+        done = await events.advanced(done)
+    assert [(await row(owner, each))["events"][SHOPPING] for each in (user, elsewhere)] == [2, 2]
+    await events.taken(CUTOFF)
+    assert [(await row(owner, each))["events"][SHOPPING] for each in (user, elsewhere)] == [4, 4]
+
+
+async def test_what_waited_for_a_snapshot_to_begin_came_in_after_it(bank, owner):
+    reference, user = await sharing(bank)
+    waits, may_end = asyncio.Event(), asyncio.Event()
+
+    async def begins():
+        async with open_act(world.STORY, world.SCORING) as act:
+            done = await snapshot.begin(act, CUTOFF)
+            waits.set()
+            await may_end.wait()
+        return done
+
+    beginning = begin(begins())
+    await waits.wait()
+    coming = begin(events.received([before(CUTOFF, 1, reference)]))
+    await asyncio.sleep(0.5)
+    may_end.set()
+    done = await beginning
+    assert (await coming).late == 1
+    await events.filed()
+    while not done.is_finished:
+        done = await events.advanced(done)
+    assert await row(owner, user) is None
+
+
 async def test_a_bucket_that_is_read_is_filed_later_and_holds_up_neither_intake_nor_another(bank, owner):
     (reference, user), (other, elsewhere) = await sharing(bank), await sharing(bank)
     while buckets.bucket_of(elsewhere) == buckets.bucket_of(user):
