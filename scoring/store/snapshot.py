@@ -25,7 +25,7 @@ from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
 from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import incoming, locks, shelf
+from scoring.store import incoming, locks, retention, shelf
 from scoring.tables import SnapshotRow
 
 NOTHING_STATED = Schema(currency=None, timezone=str(BUSINESS_ZONE), profiles=(), synthetic=False)
@@ -57,12 +57,15 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     """Begin a snapshot for the model in use, or go on with one that was broken off. Records `snapshot_begun`.
 
     From here on what happened before the cut-off and comes in is late. Raises `Unacceptable` for a cut-off that lies
-    ahead, or before another snapshot's, and `NoModel`.
+    ahead, before another snapshot's, or so far back that what it needs is deleted, and `NoModel`.
     """
     await locks.move_cutoff(act)
     await act.tick()  # later than all that came in before, earlier than all that will find the new cut-off
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
+    gone = await retention.forgotten(act)
+    kept = gone is None or cutoff - retention.LONGEST_WINDOW >= gone
+    _refuse(kept, "forgotten", "events that features of this moment look back to are deleted")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
     _refuse(last is None or cutoff >= last.cutoff, "before_last", "features never go back in time")
     row = last

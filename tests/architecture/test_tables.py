@@ -23,6 +23,7 @@ OPEN: dict[str, str] = {
     "consent_transition": "the published life of a grant",
     "consent_effect_transition": "the published steps of a recipient after the end",
     "scoring_model": "which models there are is no secret",
+    "scoring_retention": "when old events were deleted, and how many",
     "scoring_snapshot": "when features were computed, and of how many people",
     "scoring_gone": "how many scores of a day were deleted; people add and do not read",
     "scoring_licence": "which licences there are is no secret",

@@ -147,6 +147,7 @@ RED: dict[str, Callable[[], Artifact]] = {
         small_models.trained(), lambda card: card["largest_feature"].update(share="0.4001")
     ),
     "feature_forbidden": lambda: altered_models.with_input(small_models.trained(), name="maritalStatus"),
+    "looks_back_too_far": lambda: altered_models.with_input(small_models.trained(), window_days=366),
 }
 
 
