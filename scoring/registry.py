@@ -13,14 +13,13 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound, Refusal, SamePerson
 from scoring import deciles, example, kinds, manifest
 from scoring.deciles import Deciles
 from scoring.example import Example
 from scoring.governance import approval, places
 from scoring.kinds import Stored
 from scoring.manifest import DECILES, EXAMPLE, ModelAltered
-from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
 

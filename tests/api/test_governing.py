@@ -20,7 +20,7 @@ from api.cli import _parser
 from api.running import Standing
 from api.settings import Settings
 from compliance import ids
-from compliance.refusals import NotFound, Unacceptable
+from compliance.refusals import NotFound, SamePerson, Unacceptable
 from compliance.vocabulary import OFFERED, StaffRole
 from partners import outcome_files
 from partners.outcome_files import SetAside, Told
@@ -29,7 +29,6 @@ from scoring import card, kinds, manifest, registry, training
 from scoring.answers import income_card, income_manifest
 from scoring.manifest import ModelAltered
 from scoring.registry import NotPromotable
-from scoring.release import SamePerson
 
 DIGEST = small_models.trained().digest
 ROLES = {

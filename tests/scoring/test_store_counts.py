@@ -3,21 +3,26 @@
 import asyncio
 import contextvars
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from support import events, small_models, world
 from support.events import event
 
 from api import worker
 from compliance.act import open_act
-from compliance.vocabulary import Category
-from consent import disputes, grants, permits
+from compliance.refusals import NotFound, SamePerson
+from compliance.vocabulary import Category, Staff, StaffId, StaffRole
+from consent import disputes, grants, holds, permits
+from consent.holds import NoHold
 from scoring import buckets
 from scoring.answers import corrections
 from scoring.measures import forbidden
 from scoring.store import incoming, intake, locks, shelf, snapshot
 
 CUTOFF = datetime(2026, 6, 1, tzinfo=UTC)
+COLLEAGUE = Staff(StaffId(uuid4()), StaffRole.COMPLIANCE_OFFICER)
 SHOPPING = sorted(small_models.REASONS).index(Category.SHOPPING)
 
 
@@ -84,6 +89,14 @@ async def found_wrong(user, category=Category.SHOPPING):
     async with open_act(world.OFFICER, None) as act:
         looks = permits.staff_permit(act, "the person disputes it")
         await corrections.answer_dispute(act, looks, raised.id, upheld=True, text="You are right.")
+    return raised.id
+
+
+async def lifted(dispute):
+    """Another officer says that it was upheld in error."""
+    async with open_act(COLLEAGUE, None) as act:
+        looks = permits.staff_permit(act, "it was upheld in error")
+        await holds.lift(act, looks, dispute, "The shop's records are right.")
 
 
 async def may_use_shopping(bank, user):
@@ -105,6 +118,56 @@ async def test_data_found_wrong_do_not_come_back_by_a_snapshot(bank, owner):
         assert not await may_use_shopping(bank, user)
         assert (await row(owner, user))["events"][SHOPPING] == 0
     assert "correction_applied" not in await world.kinds(owner, person=user)
+
+
+async def test_what_was_upheld_in_error_counts_again_once_that_is_lifted(bank, owner):
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    await events.received([before(now, n, reference) for n in range(2, 6)])
+    first, second = await found_wrong(user), await found_wrong(user)
+    await events.taken(now - timedelta(days=1))
+    assert (await row(owner, user))["events"][SHOPPING] == 0
+    await lifted(second)
+    assert not await may_use_shopping(bank, user)
+    await lifted(first)
+    assert await may_use_shopping(bank, user)
+    await events.taken(now - timedelta(days=1))
+    assert (await row(owner, user))["events"][SHOPPING] == 8
+    kinds = await world.kinds(owner, person=user)
+    assert (kinds.count("hold_lifted"), kinds.count("correction_applied")) == (2, 0)
+
+
+async def test_one_lifts_an_upheld_dispute_about_data_once_and_not_ones_own(bank):
+    _, user = await sharing(bank)
+    dispute = await found_wrong(user)
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "it was upheld in error")
+        with pytest.raises(SamePerson):
+            await holds.lift(act, looks, dispute, "The shop's records are right.")
+        act.record("probe", {})
+    await lifted(dispute)
+    with pytest.raises(NoHold):
+        await lifted(dispute)
+    person = events.in_session(user)
+    async with open_act(person, None) as act:
+        raised = await disputes.raise_category(act, permits.own_permit(act), Category.SHOPPING, "Not mine.")
+    with pytest.raises(NoHold):
+        await lifted(raised.id)
+    with pytest.raises(NotFound):
+        await lifted(uuid4())
+
+
+async def test_the_database_too_keeps_who_lifts_apart_and_what_is_lifted_as_it_is(bank, owner):
+    _, user = await sharing(bank)
+    dispute = await found_wrong(user)
+    write = "update consent_dispute set lifted_at = now(), lifted_by = {}, lifted_sealed = 'x' where id = $1"
+    with pytest.raises(asyncpg.CheckViolationError):
+        await owner.execute(write.format("answered_by"), dispute)
+    await lifted(dispute)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute(write.format("'another'"), dispute)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute("update consent_dispute set state = 'rejected' where id = $1", dispute)
 
 
 async def test_only_what_came_after_the_answer_counts_and_makes_the_kind_usable_again(bank, owner):
