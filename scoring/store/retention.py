@@ -52,10 +52,10 @@ def is_over(before: datetime) -> pl.Expr:
     return (pl.col("at") < before) & ~opens
 
 
-async def forgotten(at: Act) -> datetime | None:
-    """Before which moment events may be gone."""
-    row = await RetentionRow.all().using_db(at.db).order_by("-before").first()
-    return row.before if row else None
+async def is_whole(at: Act | Upkeep, cutoff: datetime) -> bool:
+    """Whether all that features of this moment may look back to is still there."""
+    last = await RetentionRow.all().using_db(at.db).order_by("-before").first()
+    return last is None or cutoff - LONGEST_WINDOW >= last.before
 
 
 async def advance(upkeep: Upkeep) -> Stage:

@@ -63,9 +63,8 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     await act.tick()  # later than all that came in before, earlier than all that will find the new cut-off
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
-    gone = await retention.forgotten(act)
-    kept = gone is None or cutoff - retention.LONGEST_WINDOW >= gone
-    _refuse(kept, "forgotten", "events that features of this moment look back to are deleted")
+    whole = await retention.is_whole(act, cutoff)
+    _refuse(whole, "forgotten", "events that features of this moment look back to are deleted")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
     _refuse(last is None or cutoff >= last.cutoff, "before_last", "features never go back in time")
     row = last

@@ -168,6 +168,21 @@ async def test_a_snapshot_that_needs_what_is_gone_is_refused(ground):
     assert await events.begun(now - 59 * DAY)
 
 
+async def test_who_consents_when_that_is_gone_waits_for_the_next_snapshot(ground, owner):
+    await world.put_model_in_use()
+    [(reference, user)] = (await events.known()).items()
+    now = datetime.now(UTC)
+    await events.received([ago(reference, days) for days in (1, 70, 90)])
+    await events.taken(now - 65 * DAY)
+    await world.granted(events.in_session(user), await world.a_bank())
+    await all_steps()
+    assert not await worker.prepare_features()
+    await owner.execute("update scoring_retention set before = before - interval '6 days'")
+    assert await worker.prepare_features()
+    row = await owner.fetchrow("select data_cutoff from scoring_feature where user_id = $1", user)
+    assert row["data_cutoff"] == now - 65 * DAY
+
+
 def test_no_measure_of_ours_looks_back_further_than_events_are_kept():
     windows = [days for each in feature_catalogue.DEFINITIONS for days in each.windows]
     windows += [days for *_, of, _ in (*general.WHOLE, *general.TIMES, *general.VALUES) for days in of]
