@@ -176,3 +176,24 @@ async def test_from_a_hundred_on_a_rate_is_told_with_its_interval_and_kept_with_
         "0.6570",
         "0.8245",
     )
+
+
+async def test_a_bank_reports_over_http(database, home, owner):
+    async with world.opened(database, home) as here:
+        await world.put_model_in_use()
+        await world.open_channel()
+        bank = await here.software()
+        entry = await an_entry(bank.client)
+        said = {
+            "entry": ids.public("ent", entry.id),
+            "applied_on": str(KEPT.applied_on),
+            "decision": "approved",
+            "decided_on": str(KEPT.decided_on),
+            "approved": {"amount_minor": LIMIT, "currency": "CNY"},
+            "daily_rate": RATE,
+        }
+        assert (await bank.call("POST", "/v1/outcomes", said | {"daily_rate": "4e-4"})).status_code == 422
+        assert (await bank.call("POST", "/v1/outcomes", said)).status_code == 201
+        assert ends((await counted())[0]) == {"kept": 1}
+    fact = await owner.fetchrow("select * from compliance_fact where kind = 'outcome_reported'")
+    assert (fact["person"], fact["partner"]) == (entry.user_id, entry.partner)
