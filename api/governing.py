@@ -94,7 +94,17 @@ async def report(found: Standing, *, as_json: bool) -> int:
     if as_json:
         _tell({**made.figures, "alerts": made.alerts})
         return 0
-    for name in ("made_at", "model", "scores", "ranking", "stability", "honoured", "groups", "comparison"):
+    for name in (
+        "made_at",
+        "model",
+        "scores",
+        "ranking",
+        "stability",
+        "honoured",
+        "lists",
+        "groups",
+        "comparison",
+    ):
         sys.stdout.write(f"{name}: {json.dumps(_without_bins(made.figures[name]), ensure_ascii=False)}\n")
     sys.stdout.write(f"alerts: {json.dumps(made.alerts, ensure_ascii=False)}\n")
     return 0
@@ -142,10 +152,10 @@ async def _reported(line: Told, lender: PartnerId) -> bool | SetAside:
 async def _report(line: Told, lender: PartnerId) -> bool:
     """Whether it was news."""
     async with open_act(OPERATOR, None) as act:
-        if await outcomes.is_reported(act, line.outcome, referral=line.referral, score=line.score):
+        if await outcomes.is_reported(act, line.outcome, line.about):
             act.record("outcome_repeated", {"line": line.line}, partner=lender)
             return False
-        await outcomes.report(act, line.outcome, referral=line.referral, score=line.score, lender=lender)
+        await outcomes.report(act, line.outcome, line.about, lender)
         return True
 
 

@@ -32,6 +32,7 @@ from scoring.store import (
     catching_up,
     compaction,
     holding,  # noqa: F401 - declares that a deletion reaches the files
+    retention,
 )
 
 IDLE_SECONDS = 0.1
@@ -43,6 +44,7 @@ DELETIONS_EVERY_SECONDS = 2.0
 DEPARTURES_EVERY_SECONDS = 5.0
 CAPSULES_EVERY_SECONDS = 3_600.0
 FILING_EVERY_SECONDS = 5.0
+RETENTION_EVERY_SECONDS = 60.0
 FEATURES_EVERY_SECONDS = 1.0
 MAP_EVERY_SECONDS = 60.0
 SHADOW_EVERY_SECONDS = 2.0
@@ -93,6 +95,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
         Job("departures", take_out_departed, DEPARTURES_EVERY_SECONDS),
         Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
+        Job("retention", forget_old_behaviour, RETENTION_EVERY_SECONDS),
         Job("features", prepare_features, FEATURES_EVERY_SECONDS),
         Job("capsules", destroy_capsules, CAPSULES_EVERY_SECONDS),
         Job("overdue", escalate_overdue, OVERDUE_EVERY_SECONDS),
@@ -177,6 +180,16 @@ async def file_behaviour() -> bool:
             if await compaction.compact(upkeep, bucket):
                 return True
     return False
+
+
+async def forget_old_behaviour() -> bool:
+    """Write the files of the next bucket anew without the events whose time is over; tell the log at the end of a run."""
+    async with open_upkeep(FILER) as upkeep:
+        stage = await retention.advance(upkeep)
+    if stage is retention.Stage.TELL:
+        async with open_act(FILER, None) as act:
+            await retention.finish(act)
+    return stage is retention.Stage.GOING_ON
 
 
 async def prepare_features() -> bool:

@@ -43,3 +43,9 @@ class Unacceptable(Refusal):
     """Well formed, and not acceptable; `faults` name the fields."""
 
     status, code, title = 422, "unacceptable", "The request is well formed but cannot be accepted"
+
+
+class SamePerson(Refusal):
+    """Four eyes: who recorded it cannot approve it."""
+
+    status, code, title = 409, "same_person", "Another person must approve this"

@@ -218,4 +218,5 @@ async def _fact(_: Act, sealer: Sealer, row: Row) -> Row:
 
 @opens("consent_dispute")
 async def _dispute(_: Act, sealer: Sealer, row: Row) -> Row:
-    return with_texts(row, sealer, {"text_sealed": "dispute", "answer_sealed": "answer"})
+    places = {"text_sealed": "dispute", "answer_sealed": "answer", "lifted_sealed": "lifted"}
+    return with_texts(row, sealer, places)

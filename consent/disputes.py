@@ -21,13 +21,14 @@ OPEN_MAX = 20
 LIST_MAX = 100
 FOUND_WRONG = """
 select user_id, category, max(closed_at) as until from consent_dispute
-where user_id = any($1::uuid[]) and state = 'upheld' and about = 'category' group by user_id, category
+where user_id = any($1::uuid[]) and state = 'upheld' and about = 'category' and lifted_at is null
+group by user_id, category
 """
 CORRECT = """
 update consent_dispute d set corrected_at = $1
 from unnest($2::uuid[], $3::text[], $4::timestamptz[]) as renewed (user_id, category, until)
 where d.user_id = renewed.user_id and d.category = renewed.category and d.closed_at <= renewed.until
-  and d.state = 'upheld' and d.about = 'category' and d.corrected_at is null
+  and d.state = 'upheld' and d.about = 'category' and coalesce(d.corrected_at, d.lifted_at) is null
 returning d.id, d.user_id, d.category
 """
 
@@ -90,11 +91,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A dispute with what was written: by the person, and by staff once they answered."""
+    """A dispute with what was written: by the person, and by staff once they answered, or lifted what was held back."""
 
     row: DisputeRow
     text: str
     answer: str | None
+    lifted: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ async def answer(act: Act, looks: StaffPermit, dispute: UUID, *, upheld: bool, t
 
 
 async def found_wrong(act: Act, users: Sequence[UserId]) -> list[Wrong]:
-    """What was ever found wrong of what is held about these people: it stays so, whatever comes in later."""
+    """What was ever found wrong of what is held about these people: it stays so, whatever comes in later (`holds`)."""
     rows = await act.db.execute_query_dict(FOUND_WRONG, [list(users)])
     return [Wrong(UserId(row["user_id"]), Category(row["category"]), row["until"]) for row in rows]
 
@@ -275,7 +277,8 @@ async def note_overdue(act: Act, limit: int) -> int:
 async def _read(row: DisputeRow) -> Read:
     user = UserId(row.user_id)
     text = await statements.read(user, row.text_sealed, "dispute", row.id)
-    return Read(row, text or "", await statements.read(user, row.answer_sealed, "answer", row.id))
+    answered = await statements.read(user, row.answer_sealed, "answer", row.id)
+    return Read(row, text or "", answered, await statements.read(user, row.lifted_sealed, "lifted", row.id))
 
 
 async def _found(act: Act, dispute: UUID) -> DisputeRow:

@@ -38,7 +38,7 @@ with found as (
            p.born_on, coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) as objected_to_lists_at,
            p.objected_to_automation_at,
            array(select d.category from consent_dispute d where d.user_id = g.user_id and d.state = 'upheld'
-                 and d.about = 'category' and d.corrected_at is null) as held,
+                 and d.about = 'category' and coalesce(d.corrected_at, d.lifted_at) is null) as held,
            array(select coalesce(d.category, d.about) from consent_dispute d where d.user_id = g.user_id
                  and d.state = 'open' and (d.about = 'category' or d.recipient = g.recipient)) as disputed
     from consent_grant g join consent_person p on p.id = g.user_id
@@ -349,7 +349,7 @@ async def population_permit(
         """select g.id, g.user_id, p.born_on, array(
                select unnest(g.categories) except
                select d.category from consent_dispute d where d.user_id = g.user_id and d.state = 'upheld'
-                 and d.about = 'category' and d.corrected_at is null) as categories
+                 and d.about = 'category' and coalesce(d.corrected_at, d.lifted_at) is null) as categories
            from consent_grant g join consent_person p on p.id = g.user_id
            where g.recipient = $1 and g.bureau is null and g.purpose = $2 and g.state = 'active'
              and g.expires_at > $3 and p.born_on is not null
@@ -390,7 +390,7 @@ async def features_permit(
            left join unnest($4::uuid[], $5::text[]) as r (user_id, category)
                 on r.user_id = g.user_id and r.category = c
            left join consent_dispute d on d.user_id = g.user_id and d.state = 'upheld' and d.about = 'category'
-                and d.corrected_at is null and d.category = c and r.user_id is null
+                and coalesce(d.corrected_at, d.lifted_at) is null and d.category = c and r.user_id is null
            where g.user_id = any($1::uuid[]) and g.state = 'active' and g.expires_at > $2 and g.purpose <> $3
              and p.born_on is not null and p.erased_at is null
            group by g.user_id, p.born_on order by g.user_id""",

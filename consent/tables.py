@@ -129,6 +129,9 @@ class DisputeRow(Model):
     answered_by = fields.TextField(null=True)
     answer_sealed = fields.BinaryField(null=True)
     corrected_at = fields.DatetimeField(null=True)
+    lifted_at = fields.DatetimeField(null=True)
+    lifted_by = fields.TextField(null=True)
+    lifted_sealed = fields.BinaryField(null=True)
 
     class Meta:
         table = "consent_dispute"

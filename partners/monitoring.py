@@ -1,7 +1,7 @@
 """Each day's figures about the model in use: what it promised, held against what lenders reported; alerts as facts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,22 +12,40 @@ from compliance import ids
 from compliance.act import Act, Upkeep, View
 from compliance.canonical import Json
 from consent.permits import BUSINESS_ZONE
-from partners.tables import MonitoringRow
+from partners import honour
+from partners.tables import MonitoringRow, SeenThroughRow
 from scoring import registry
 from scoring.governance import alerts, drift, fairness, performance
 from scoring.governance.drift import Drift
-from scoring.governance.performance import Issued
+from scoring.governance.performance import Cell, Issued
 from scoring.monitoring import readings
-from scoring.monitoring.readings import Readings
+from scoring.monitoring.readings import LeftOut, Readings
 
 EVERY = timedelta(days=1)
 MOST_OUTCOMES = 200_000
 OUTCOMES = """
 select score, (array_agg(report ->> 'decision' order by reported_at desc))[1] as decision,
        min((report ->> 'decided_on')::date) as decided_on, max((report ->> 'observed_until')::date) as observed_until,
-       bool_or(coalesce((report ->> 'defaulted')::boolean, (report ->> 'days_past_due_max')::int >= 90)) as defaulted
+       bool_or(coalesce((report ->> 'defaulted')::boolean, (report ->> 'days_past_due_max')::int >= 90)) as defaulted,
+       bool_or(counted_at is not null) as counted
 from partners_outcome where score = any($2::uuid[]) group by score order by max(reported_at) desc limit $1
 """
+COUNTED = "update partners_outcome set counted_at = $1 where score = any($2::uuid[]) and counted_at is null"
+CELLS = """
+select month, band, sum(loans)::bigint as loans, sum(defaults)::bigint as defaults, sum(expected) as expected
+from partners_seen_through where model = $1 group by month, band
+"""
+DECIDED = """
+select count(*) as given, count(*) filter (where is_over) as over, count(*) filter (where is_over and not counted) as lost
+from (
+    select not (g.state = 'active' and g.expires_at > $2) as is_over, bool_or(o.counted_at is not null) as counted
+    from partners_outcome o join scoring_score s on s.id = o.score and s.model = $1 and s.set_aside_at is null
+      join consent_grant g on g.id = s.grant_id
+    group by s.id, g.state, g.expires_at
+) decided
+"""
+ALONE = "select pg_advisory_xact_lock(hashtext('monitoring'))"
+"""Two workers may work figures out at once: the second one waits, and finds what the first one counted and told."""
 HONOURED = """
 select count(*) as approved, count(*) filter (where given >= asked) as kept from (
     select distinct on (o.referral) (o.report ->> 'approved_minor')::bigint as given,
@@ -36,6 +54,7 @@ select count(*) as approved, count(*) filter (where given >= asked) as kept from
     where o.reported_at > $1 order by o.referral, o.reported_at desc
 ) newest where decision = 'approved' and given is not null
 """
+REPORTED = ("decision", "decided_on", "observed_until", "defaulted", "counted")
 DUE = """
 select 1 from scoring_model m where m.product = $1 and m.state = 'champion'
   and not exists (select 1 from partners_monitoring r where r.model = m.digest and r.made_at > $2)
@@ -50,7 +69,11 @@ class Seen:
     at: datetime
     read: Readings
     issued: Issued
+    cells: Sequence[Cell]
+    decided: LeftOut
+    uncounted: LeftOut
     honoured: Mapping[str, Json]
+    lists: Sequence[Mapping[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +84,7 @@ class Reported:
     decided_on: date
     observed_until: date | None
     defaulted: bool | None
+    counted: bool = False
 
     def matured(self, horizon_days: int, today: date) -> bool:
         """Whether the horizon is over since the decision, and the loan was observed to its end, or defaulted."""
@@ -86,20 +110,45 @@ async def is_due(upkeep: Upkeep) -> bool:
 
 
 async def gather(act: Act) -> Seen:
-    """Read what was issued and what was reported of it."""
+    """Read what was issued and what was reported of it; count for good what is seen through (`loans_counted`)."""
     read = await readings.gather(act)
+    await act.db.execute_query_dict(ALONE)
     rows = await act.db.execute_query_dict(OUTCOMES, [MOST_OUTCOMES, list(read.scores)])
-    told = {
-        row["score"]: Reported(row["decision"], row["decided_on"], row["observed_until"], row["defaulted"])
-        for row in rows
-    }
+    told = {row["score"]: Reported(*(row[name] for name in REPORTED)) for row in rows}
+    issued = await _count(act, read, _issued(read, told, act.now.astimezone(BUSINESS_ZONE).date()))
+    cells = await act.db.execute_query_dict(CELLS, [read.model.digest])
+    decided = (await act.db.execute_query_dict(DECIDED, [read.model.id, act.now]))[0]
     counted = (await act.db.execute_query_dict(HONOURED, [act.now - HONOURED_WITHIN]))[0]
     return Seen(
         at=act.now,
         read=read,
-        issued=_issued(read, told, act.now.astimezone(BUSINESS_ZONE).date()),
+        issued=issued,
+        cells=[Cell(**cell) for cell in cells],
+        decided=LeftOut(decided["given"], decided["over"]),
+        uncounted=LeftOut(decided["given"], decided["lost"]),
         honoured=performance.honoured(counted["kept"], counted["approved"]),
+        lists=await honour.of_lists(act),
     )
+
+
+async def _count(act: Act, read: Readings, issued: Issued) -> Issued:
+    """Add to what is counted for good; each loan once, and nothing of it says whose it was."""
+    found = performance.to_count(issued)
+    counted = issued.counted.copy()
+    for cell, rows in found:
+        await SeenThroughRow.create(
+            id=ids.ordered_id(),
+            model=read.model.digest,
+            counted_at=act.now,
+            **asdict(cell),
+            using_db=act.db,
+        )
+        counted |= rows
+    fresh = [read.scores[n] for n in np.flatnonzero(counted & ~issued.counted)]
+    if fresh:
+        await act.db.execute_query(COUNTED, [act.now, fresh])
+        act.record("loans_counted", {"model": read.model.digest, "loans": len(fresh)})
+    return replace(issued, counted=counted)
 
 
 def _issued(read: Readings, told: Mapping[UUID, Reported], today: date) -> Issued:
@@ -112,6 +161,7 @@ def _issued(read: Readings, told: Mapping[UUID, Reported], today: date) -> Issue
         approved=np.array([bool(each and each.decision == "approved") for each in found], np.bool_),
         matured=np.array([bool(each and each.matured(read.horizon_days, today)) for each in found], np.bool_),
         defaulted=np.array([bool(each and each.defaulted) for each in found], np.bool_),
+        counted=np.array([bool(each and each.counted) for each in found], np.bool_),
         challenger=read.challenger_log_odds,
     )
 
@@ -127,16 +177,28 @@ def report(seen: Seen) -> dict[str, Json]:
         "horizon_days": read.horizon_days,
         "scores": len(read.points),
         "recent": len(recent),
+        "left_out": {
+            "scores": _left_out(read.all_scores),
+            "recent": _left_out(read.recent_scores),
+            "decided": _left_out(seen.decided),
+            "uncounted": _left_out(seen.uncounted),
+        },
         "ranking": performance.ranking(issued),
-        "calibration": performance.calibration(issued),
+        "calibration": performance.calibration(issued, seen.cells),
         "stability": _stability(read),
         "inputs": _inputs(read),
-        "vintages": performance.vintages(issued),
+        "vintages": performance.vintages(issued, seen.cells),
         "approvals": performance.approvals(issued),
         "honoured": seen.honoured,
+        "lists": list(seen.lists),
         "groups": fairness.encode(fairness.ratios(read.points, read.cutoffs, read.groups)),
         "comparison": performance.comparison(issued) if read.challenger else None,
     }
+
+
+def _left_out(told: LeftOut) -> dict[str, Json]:
+    share = told.over / told.given if told.given else 0.0
+    return {"given": told.given, "over": told.over, "share": f"{share:.4f}"}
 
 
 def _stability(read: Readings) -> Mapping[str, Json]:
@@ -172,8 +234,7 @@ def _missing(told: drift.Profile) -> str:
 
 async def keep(act: Act, made: Mapping[str, Json]) -> Report:
     """Keep a report; record `monitoring_alert` for each alert that began or is over since the last one."""
-    # Two workers may have worked the figures out: the second one finds the first one's alerts.
-    await act.db.execute_query_dict("select pg_advisory_xact_lock(hashtext('monitoring'))")
+    await act.db.execute_query_dict(ALONE)
     model = str(made["model"])
     before, now = await newest(act, model), alerts.standing(made)
     for change in alerts.changes(before.alerts if before else {}, now):

@@ -13,11 +13,12 @@ import msgspec
 
 from compliance import ids
 from compliance.refusals import Fault, NotFound, Unacceptable
-from partners.outcomes import Decision, Outcome
+from partners.outcomes import PREFIXES, About, Decision, Outcome
 
 FILE_BYTES_MAX = 64 * 2**20
 ROWS_MAX = 100_000
 LINE_BYTES_MAX = 4_096
+RATE = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,10})?$"
 Amount = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 
 
@@ -25,9 +26,12 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The columns of a file."""
 
     decision: Decision
-    decided_on: date
+    decided_on: date | None = None
     score: str | None = None
     referral: str | None = None
+    entry: str | None = None
+    applied_on: date | None = None
+    daily_rate: Annotated[str, msgspec.Meta(pattern=RATE, max_length=20)] | None = None
     currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] | None = None
     approved_minor: Amount | None = None
     disbursed_minor: Amount | None = None
@@ -45,8 +49,7 @@ class Told:
 
     line: int
     outcome: Outcome
-    score: UUID | None
-    referral: UUID | None
+    about: About
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,12 @@ def _told(line: int, cells: dict[str, Any]) -> Told | SetAside:
         # Its words may quote the cell: only the column is told.
         column = next((name for name in COLUMNS if f"`$.{name}`" in str(error)), "")
         return SetAside(line, column, "unreadable" if column else "missing_or_unknown_column")
-    try:
-        score = ids.private("scr", read.score) if read.score else None
-        referral = ids.private("ref", read.referral) if read.referral else None
-    except NotFound:
-        return SetAside(line, "score" if read.score else "referral", "no_such_id")
-    kept = {name: getattr(read, name) for name in COLUMNS if name not in ("score", "referral")}
-    return Told(line, Outcome(**kept), score, referral)
+    named = {name: getattr(read, name) for name in PREFIXES if getattr(read, name)}
+    about: dict[str, UUID] = {}
+    for name, told in named.items():
+        try:
+            about[name] = ids.private(PREFIXES[name], told)
+        except NotFound:
+            return SetAside(line, name, "no_such_id")
+    kept = {name: getattr(read, name) for name in COLUMNS if name not in PREFIXES}
+    return Told(line, Outcome(**kept), About(**about))

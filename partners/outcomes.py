@@ -1,6 +1,6 @@
-"""Outcomes: what a lender reports of a referral or a score, so that models can be held against what happened."""
+"""Outcomes: what a lender reports of a referral, a score or a list's entry, so that promises can be held against what happened."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
 from uuid import UUID
@@ -13,7 +13,7 @@ from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId, PartnerId, UserId
 from consent import deletion, endings
 from consent.permits import BUSINESS_ZONE
-from partners.tables import OutcomeRow, ReferralRow
+from partners.tables import EntryRow, OutcomeRow, ReferralRow
 from scoring import scores
 
 endings.keep(
@@ -21,21 +21,45 @@ endings.keep(
     "the lender's own record of its own decision and loan, which it reports and the law makes it keep",
 )
 
+PREFIXES = {"referral": "ref", "score": "scr", "entry": "ent"}
+
 
 class Decision(StrEnum):
-    """What the lender decided; it alone decides."""
+    """What the lender decided; it alone decides. The last two are said of applications upon a list alone."""
 
     APPROVED = "approved"
     DECLINED = "declined"
     WITHDRAWN = "withdrawn"
+    UNDECIDED = "undecided"
+    """The application is complete, and nothing is decided."""
+    NOT_VERIFIED = "not_verified"
+    """Declined since the frozen criteria of the list no longer hold for the applicant."""
+
+
+OF_LISTS = frozenset({Decision.UNDECIDED, Decision.NOT_VERIFIED})
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a report is about: exactly one of them."""
+
+    referral: UUID | None = None
+    score: UUID | None = None
+    entry: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One report. Dates are local; `observed_until` is the last day that the observation covers."""
+    """One report. Dates are local; `observed_until` is the last day that the observation covers.
+
+    `applied_on` is the day on which an application upon a list was complete; `daily_rate` its approved price, a
+    fraction per day.
+    """
 
     decision: Decision
-    decided_on: date
+    decided_on: date | None = None
+    applied_on: date | None = None
+    daily_rate: str | None = None
     currency: str | None = None
     approved_minor: int | None = None
     disbursed_minor: int | None = None
@@ -47,58 +71,53 @@ class Outcome:
 async def report(
     act: Act,
     outcome: Outcome,
-    *,
-    referral: UUID | None,
-    score: UUID | None,
+    about: About,
     lender: PartnerId | None = None,
 ) -> OutcomeRow:
-    """Keep a lender's report about one referral or one score of its own; a later report adds to it.
+    """Keep a lender's report about one referral, score or list entry of its own; a later report adds to it.
 
     The caller is the lender, or somebody of ours who was given its file. Records `outcome_reported`. Raises
     `NotFound` for what is not the lender's, `Unacceptable` for what cannot be.
     """
     lender = lender or act.tenant
-    user, grant = await _about(act, referral, score, lender)
+    user, grant = await _whose(act, about, lender)
     await _refuse_erased(act, grant)
     act.concern(user, grant)
-    _refuse_impossible(outcome, act.now.astimezone(BUSINESS_ZONE).date())
+    _refuse_impossible(outcome, about, act.now.astimezone(BUSINESS_ZONE).date())
     row = await OutcomeRow.create(
         id=ids.ordered_id(),
         partner=lender,
-        referral=referral,
-        score=score,
+        **asdict(about),
         user_id=user,
         grant_id=grant,
         report=_write(outcome),
         reported_at=act.now,
         using_db=act.db,
     )
-    about = {"referral": ids.public("ref", referral)} if referral else {}
-    about |= {"score": ids.public("scr", score)} if score else {}
-    act.record("outcome_reported", about | _write(outcome), person=user, grant=grant, partner=lender)
+    named: dict[str, Json] = {
+        name: ids.public(PREFIXES[name], each) for name, each in asdict(about).items() if each
+    }
+    act.record("outcome_reported", named | _write(outcome), person=user, grant=grant, partner=lender)
     return row
 
 
-async def is_reported(act: Act, outcome: Outcome, *, referral: UUID | None, score: UUID | None) -> bool:
+async def is_reported(act: Act, outcome: Outcome, about: About) -> bool:
     """Whether the very same was reported before: a file that is loaded twice changes nothing."""
-    return (
-        await OutcomeRow.filter(referral=referral, score=score, report=_write(outcome))
-        .using_db(act.db)
-        .exists()
-    )
+    same = OutcomeRow.filter(**asdict(about), report=_write(outcome))
+    return await same.using_db(act.db).exists()
 
 
-async def _about(
-    act: Act, referral: UUID | None, score: UUID | None, lender: PartnerId
-) -> tuple[UserId, GrantId]:
-    if (referral is None) == (score is None):
-        fault = Fault("/referral", "one_of", "name either a referral or a score")
+async def _whose(act: Act, about: About, lender: PartnerId) -> tuple[UserId, GrantId]:
+    named = [each for each in (about.referral, about.score, about.entry) if each]
+    if len(named) != 1:
+        fault = Fault("/referral", "one_of", "name either a referral, a score or an entry")
         raise Unacceptable("a report is about one thing", fault)
-    if score:
-        return await scores.subject(act, score, lender)
-    row = await ReferralRow.filter(id=referral).using_db(act.db).first()
+    if about.score:
+        return await scores.subject(act, about.score, lender)
+    table = ReferralRow if about.referral else EntryRow
+    row = await table.filter(id=named[0]).using_db(act.db).first()
     if row is None or row.partner != lender:
-        raise await deletion.missing(act, referral)
+        raise await deletion.missing(act, named[0])
     return UserId(row.user_id), GrantId(row.grant_id)
 
 
@@ -111,13 +130,18 @@ async def _refuse_erased(act: Act, grant: GrantId) -> None:
         raise KeyErased("this person was deleted at their own request; delete your own copy too")
 
 
-def _refuse_impossible(outcome: Outcome, today: date) -> None:
+def _refuse_impossible(outcome: Outcome, about: About, today: date) -> None:
     lent = outcome.disbursed_minor is not None
     watched = outcome.days_past_due_max is not None or outcome.defaulted is not None
+    decided, until = outcome.decided_on, outcome.observed_until
     demands = (
-        (outcome.decided_on <= today, Fault("/decided_on", "in_future", "today or before")),
         (
-            outcome.observed_until is None or outcome.decided_on <= outcome.observed_until <= today,
+            (decided is None) == (outcome.decision is Decision.UNDECIDED),
+            Fault("/decided_on", "missing_or_undecided", "the day of the decision, unless it is undecided"),
+        ),
+        (decided is None or decided <= today, Fault("/decided_on", "in_future", "today or before")),
+        (
+            until is None or (decided is not None and decided <= until <= today),
             Fault("/observed_until", "out_of_range", "from the decision to today"),
         ),
         (
@@ -125,20 +149,64 @@ def _refuse_impossible(outcome: Outcome, today: date) -> None:
             Fault("/decision", "not_approved", "only an approved loan has amounts and repayments"),
         ),
         (
-            not watched or outcome.observed_until is not None,
+            not watched or until is not None,
             Fault("/observed_until", "missing", "say until when repayment was observed"),
         ),
+        *(_demands_of_an_entry(outcome, today) if about.entry else _demands_of_others(outcome)),
     )
     faults = [fault for holds, fault in demands if not holds]
     if faults:
         raise Unacceptable("the report contradicts itself", *faults)
 
 
+def _demands_of_an_entry(outcome: Outcome, today: date) -> tuple[tuple[bool, Fault], ...]:
+    """Whether the offer was kept can be seen: from when on it was due, and at which limit and price."""
+    applied, approved = outcome.applied_on, outcome.decision is Decision.APPROVED
+    latest = min(today, outcome.decided_on or today)
+    return (
+        (
+            applied is not None and applied <= latest,
+            Fault(
+                "/applied_on",
+                "missing_or_too_late",
+                "the day of the complete application, before any decision",
+            ),
+        ),
+        (
+            not approved or None not in (outcome.approved_minor, outcome.currency),
+            Fault("/approved", "missing", "the limit that was approved, whatever of it is drawn"),
+        ),
+        (
+            approved == (outcome.daily_rate is not None),
+            Fault("/daily_rate", "missing_or_not_approved", "the approved price, and no other"),
+        ),
+    )
+
+
+def _demands_of_others(outcome: Outcome) -> tuple[tuple[bool, Fault], ...]:
+    return (
+        (
+            outcome.decision not in OF_LISTS,
+            Fault("/decision", "only_of_an_entry", "said of applications upon a list alone"),
+        ),
+        (
+            outcome.applied_on is None,
+            Fault("/applied_on", "only_of_an_entry", "said of a list's entry alone"),
+        ),
+        (
+            outcome.daily_rate is None,
+            Fault("/daily_rate", "only_of_an_entry", "said of a list's entry alone"),
+        ),
+    )
+
+
 def _write(outcome: Outcome) -> dict[str, Json]:
     """The report as it is kept; what was not given is left out."""
     given: dict[str, Json] = {
         "decision": outcome.decision,
-        "decided_on": outcome.decided_on.isoformat(),
+        "decided_on": outcome.decided_on.isoformat() if outcome.decided_on else None,
+        "applied_on": outcome.applied_on.isoformat() if outcome.applied_on else None,
+        "daily_rate": outcome.daily_rate,
         "currency": outcome.currency,
         "approved_minor": outcome.approved_minor,
         "disbursed_minor": outcome.disbursed_minor,

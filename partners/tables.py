@@ -159,19 +159,37 @@ class ReferralStepRow(Model):
 
 
 class OutcomeRow(Model):
-    """What a lender reported of a referral or a score."""
+    """What a lender reported of a referral, a score or an entry of its list."""
 
     id = fields.UUIDField(primary_key=True)
     partner = fields.UUIDField()
     referral = fields.UUIDField(null=True)
     score = fields.UUIDField(null=True)
+    entry = fields.UUIDField(null=True)
     user_id = fields.UUIDField()
     grant_id = fields.UUIDField()
     report: fields.Field[dict[str, Any]] = fields.JSONField()
     reported_at = fields.DatetimeField()
+    counted_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "partners_outcome"
+
+
+class SeenThroughRow(Model):
+    """Loans of one month and band that were seen through while their consents were alive, as they were counted then."""
+
+    id = fields.UUIDField(primary_key=True)
+    model = fields.TextField()
+    month = fields.TextField()
+    band = fields.TextField()
+    loans = fields.IntField()
+    defaults = fields.IntField()
+    expected = fields.FloatField()
+    counted_at = fields.DatetimeField()
+
+    class Meta:
+        table = "partners_seen_through"
 
 
 class MonitoringRow(Model):

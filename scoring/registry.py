@@ -13,12 +13,11 @@ from compliance.act import Act, Upkeep, View
 from compliance.canonical import digest
 from compliance.database import ground
 from compliance.facts import describe
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound, Refusal, SamePerson
 from scoring import kinds
 from scoring.governance import approval, places
 from scoring.kinds import Stored
 from scoring.manifest import ModelAltered
-from scoring.release import SamePerson
 from scoring.scorer import Scorer
 from scoring.tables import ModelRow
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from compliance import facts, ids
 from compliance.act import Act, View
 from compliance.facts import describe
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound, Refusal, SamePerson
 from compliance.vocabulary import Channel, PartnerId
 from consent.permits import Permit, PopulationPermit
 from scoring.tables import LicenceRow
@@ -27,12 +27,6 @@ class NoLawfulChannel(Refusal):
     """No licence and no relay lets this evaluation leave."""
 
     status, code, title = 403, "no_lawful_channel", "No lawful channel is open for this evaluation"
-
-
-class SamePerson(Refusal):
-    """Four eyes: who recorded it cannot approve it."""
-
-    status, code, title = 409, "same_person", "Another person must approve this"
 
 
 @dataclass(frozen=True, slots=True)

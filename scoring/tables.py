@@ -215,6 +215,20 @@ class SnapshotRow(Model):
         table = "scoring_snapshot"
 
 
+class RetentionRow(Model):
+    """A run in which old events leave the store, and how far it has come."""
+
+    id = fields.UUIDField(primary_key=True)
+    before = fields.DatetimeField()
+    buckets_done = fields.IntField()
+    events = fields.BigIntField()
+    started_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "scoring_retention"
+
+
 holdings.deletes("scoring_behaviour", part=None)
 holdings.deletes("scoring_statement", part="statements")
 holdings.deletes("scoring_relation", "(user_id = $1 or other = $1)", part="relations")

@@ -15,9 +15,8 @@ from api.tables import ClientRow
 from compliance import facts
 from compliance.act import Act, View, open_upkeep
 from compliance.canonical import Json
-from compliance.refusals import Fault, NotFound, Refusal, Unacceptable
+from compliance.refusals import Fault, NotFound, Refusal, SamePerson, Unacceptable
 from compliance.vocabulary import PartnerClient, PartnerId, Purpose
-from scoring.release import SamePerson
 
 # An insert of our own: where another client has the id, the transaction must not be lost with it.
 INSERT = """

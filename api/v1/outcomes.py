@@ -1,4 +1,4 @@
-"""/v1/outcomes: a lender reports what became of a referral or a score."""
+"""/v1/outcomes: a lender reports what became of a referral, a score or an entry of its list."""
 
 from datetime import date
 from typing import Annotated
@@ -9,21 +9,28 @@ from litestar.params import JSONBody
 
 from api.access import AnyRequest, answered, client, request_act
 from api.oauth.scopes import Scope
-from api.v1.wire import Id, Money, when
+from api.v1.wire import DecimalString, Id, Money, when
 from compliance import ids
 from compliance.refusals import Fault, Unacceptable
 from partners import outcomes
-from partners.outcomes import Decision, Outcome
+from partners.outcomes import About, Decision, Outcome
 
 
 class OutcomeReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """About one referral or one score of yours. `observed_until` is the last day that you looked at repayment."""
+    """About one referral, score or list entry of yours. `observed_until` is the last day that you looked at repayment.
+
+    Of a list entry: the day on which the application was complete; once approved, the limit and the daily rate that you
+    approved; `undecided` while you have not decided, `not_verified` where your own criteria hold no longer.
+    """
 
     decision: Decision
-    decided_on: date
+    decided_on: date | None = None
     referral: Id | None = None
     score: Id | None = None
+    entry: Id | None = None
+    applied_on: date | None = None
     approved: Money | None = None
+    daily_rate: DecimalString | None = None
     disbursed: Money | None = None
     observed_until: date | None = None
     days_past_due_max: Annotated[int, msgspec.Meta(ge=0, le=36_500)] | None = None
@@ -44,8 +51,11 @@ async def report_outcome(request: AnyRequest, data: JSONBody[OutcomeReport]) -> 
         row = await outcomes.report(
             act,
             _outcome(data),
-            referral=ids.private("ref", data.referral) if data.referral else None,
-            score=ids.private("scr", data.score) if data.score else None,
+            About(
+                referral=ids.private("ref", data.referral) if data.referral else None,
+                score=ids.private("scr", data.score) if data.score else None,
+                entry=ids.private("ent", data.entry) if data.entry else None,
+            ),
         )
         return answered(act, OutcomeView(ids.public("out", row.id), when(row.reported_at)), 201)
 
@@ -58,6 +68,8 @@ def _outcome(data: OutcomeReport) -> Outcome:
     return Outcome(
         decision=data.decision,
         decided_on=data.decided_on,
+        applied_on=data.applied_on,
+        daily_rate=data.daily_rate,
         currency=currencies.pop() if currencies else None,
         approved_minor=data.approved.amount_minor if data.approved else None,
         disbursed_minor=data.disbursed.amount_minor if data.disbursed else None,

@@ -57,10 +57,12 @@ class DisputeView(msgspec.Struct, frozen=True, omit_defaults=True):
     fact: str | None = None
     overdue: bool = False
     closed_at: str | None = None
-    correction: Literal["ordered", "applied"] | None = None
-    """Upheld about a kind of data: it is not used until newer data have come in (`applied`)."""
+    correction: Literal["ordered", "applied", "lifted"] | None = None
+    """Upheld about a kind of data: it is not used until newer data have come in (`applied`), unless that was `lifted`."""
     text: str | None = None
     answer: str | None = None
+    lifted: str | None = None
+    """Why earlier data count again: the dispute had been upheld in error."""
 
 
 class ReviewRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -144,7 +146,7 @@ async def show_own_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Di
     """What you wrote, and the answer with its reasons once there is one."""
     async with request_act(request) as act:
         read = await disputes.read_own(act, permits.own_permit(act), ids.private("dsp", dispute_id))
-        return dispute_view(read.row, read.text, read.answer)
+        return dispute_view(read.row, read.text, read.answer, read.lifted)
 
 
 @post(
@@ -185,9 +187,11 @@ async def show_own_review(request: AnyRequest, review_id: FromPath[str]) -> Revi
         return review_view(read.row, read.text, read.answer)
 
 
-def dispute_view(row: DisputeRow, text: str | None = None, answer: str | None = None) -> DisputeView:
+def dispute_view(
+    row: DisputeRow, text: str | None = None, answer: str | None = None, lifted: str | None = None
+) -> DisputeView:
     """A dispute as its person sees it."""
-    subject, ordered = disputes.subject_of(row), row.state == disputes.State.UPHELD and row.category
+    subject = disputes.subject_of(row)
     return DisputeView(
         id=ids.public("dsp", row.id),
         about=row.about,
@@ -199,10 +203,19 @@ def dispute_view(row: DisputeRow, text: str | None = None, answer: str | None = 
         fact=ids.public("fct", subject.fact) if subject.fact else None,
         overdue=row.overdue_at is not None,
         closed_at=when(row.closed_at) if row.closed_at else None,
-        correction=("applied" if row.corrected_at else "ordered") if ordered else None,
+        correction=_correction(row),
         text=text,
         answer=answer,
+        lifted=lifted,
     )
+
+
+def _correction(row: DisputeRow) -> Literal["ordered", "applied", "lifted"] | None:
+    if row.state != disputes.State.UPHELD or not row.category:
+        return None
+    if row.lifted_at:
+        return "lifted"
+    return "applied" if row.corrected_at else "ordered"
 
 
 def review_view(row: ReviewRow, text: str | None = None, answer: str | None = None) -> ReviewView:

@@ -9,6 +9,7 @@ from api.web import page
 from compliance.vocabulary import Category
 from scoring import feature_dictionary
 from scoring.measures import forbidden, meaning
+from scoring.store import retention
 
 
 @get("/features", opt=public(), include_in_schema=False)
@@ -33,6 +34,7 @@ async def feature_list(request: AnyRequest) -> Response[str]:
         ],
         bans=forbidden.bans(),
         language=language,
+        kept=retention.PERIODS,
     )
 
 

@@ -11,6 +11,7 @@ from compliance.refusals import NotFound
 from consent import copies, permits
 from consent.copies import Copy
 from scoring import own_data
+from scoring.store import retention
 
 FORMS = {"json": (Copy.as_json, "application/json"), "zip": (Copy.as_tables, "application/zip")}
 
@@ -20,7 +21,7 @@ async def held(request: AnyRequest) -> Response[str]:
     """How much is held of each category, up to when; and what a copy has in it."""
     async with request_act(request) as act:
         kinds = await own_data.by_category(act, permits.own_permit(act))
-    return page.show(request, "own_data.html", kinds=kinds, parts=copies.parts())
+    return page.show(request, "own_data.html", kinds=kinds, parts=copies.parts(), kept=retention.PERIODS)
 
 
 @post("/me/data/copy/{form:str}", opt=person(fresh=True), include_in_schema=False, status_code=200)

@@ -8,7 +8,7 @@ from api.access import AnyRequest, request_act, staff
 from api.web import forms, page
 from compliance import ids
 from compliance.vocabulary import PartnerId, StaffRole
-from consent import disputes, fact_search, permits
+from consent import disputes, fact_search, holds, permits
 from partners import directory
 from scoring import own_scores, reviews
 from scoring.answers import corrections
@@ -18,11 +18,16 @@ ANSWERS_DISPUTES, REVIEWS = StaffRole.COMPLIANCE_OFFICER, StaffRole.RISK_OFFICER
 
 @get("/compliance/disputes", opt=staff(ANSWERS_DISPUTES), include_in_schema=False)
 async def dispute_queue(request: AnyRequest) -> Response[str]:
-    """Open disputes, the next due first, without what people wrote."""
+    """Open disputes, the next due first, and what upheld ones hold back, without what people wrote."""
     async with request_act(request) as act:
-        rows = await disputes.queue(act)
         return page.show(
-            request, "disputes_queue.html", rows=rows, now=act.now, public=ids.public, label=fact_search.label
+            request,
+            "disputes_queue.html",
+            rows=await disputes.queue(act),
+            held=await holds.standing(act),
+            now=act.now,
+            public=ids.public,
+            label=fact_search.label,
         )
 
 
@@ -73,6 +78,21 @@ async def answer_dispute(request: AnyRequest, dispute_id: FromPath[str]) -> Redi
     async with request_act(request) as act:
         looks = permits.staff_permit(act, form.text("reason"), about=await disputes.whose(act, dispute))
         await corrections.answer_dispute(act, looks, dispute, upheld=said == "uphold", text=form.text("text"))
+    return page.go(request, "/compliance/disputes")
+
+
+@post(
+    "/compliance/disputes/{dispute_id:str}/lift",
+    opt=staff(ANSWERS_DISPUTES),
+    include_in_schema=False,
+    status_code=303,
+)
+async def lift_hold(request: AnyRequest, dispute_id: FromPath[str]) -> Redirect:
+    """Lift what a colleague upheld in error, with a reason that the person reads: earlier data count again."""
+    form, dispute = await forms.read(request, prose="text"), ids.private("dsp", dispute_id)
+    async with request_act(request) as act:
+        looks = permits.staff_permit(act, form.text("reason"), about=await disputes.whose(act, dispute))
+        await holds.lift(act, looks, dispute, form.text("text"))
     return page.go(request, "/compliance/disputes")
 
 
@@ -139,6 +159,7 @@ routes = [
     ask_dispute_reason,
     open_dispute,
     answer_dispute,
+    lift_hold,
     review_queue,
     ask_review_reason,
     open_review,

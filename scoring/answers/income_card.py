@@ -18,7 +18,7 @@ from scoring.decimals import EVERYTHING
 from scoring.features import Matrix
 from scoring.lessons import Lesson, Rows
 from scoring.manifest import Input
-from scoring.measures import forbidden
+from scoring.measures import definition, forbidden
 from scoring.scorer import Flags
 
 DRAWS = 1_000
@@ -161,6 +161,9 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         or decimals.read(tried["interval_held"]["low"]) > highest,
         "feature_forbidden": any(
             forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
+        ),
+        "looks_back_too_far": any(
+            definition.looks_back_too_far(each.window_days, each.expression) for each in inputs
         ),
     }
     return tuple(code for code, stands in found.items() if stands)

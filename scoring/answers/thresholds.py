@@ -7,11 +7,11 @@ from compliance import facts, ids
 from compliance.act import Act, View
 from compliance.canonical import Json
 from compliance.facts import describe
-from compliance.refusals import NotFound, Refusal
+from compliance.refusals import NotFound, Refusal, SamePerson
 from compliance.vocabulary import AnswerForm, Categories, PartnerId, UserId
 from consent import permits
 from scoring import scores
-from scoring.release import Released, SamePerson
+from scoring.release import Released
 from scoring.scores import Against, Given
 from scoring.tables import CutoffRow, ScoreRow
 

@@ -1,6 +1,6 @@
 """How a model in use does: what it ranked and promised, against what lenders reported."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,13 @@ from scoring.policy import BANDS
 LEAST_ROWS, LEAST_DEFAULTS = 100, 20
 """Published: fewer matured outcomes, or fewer defaults among them, are not judged."""
 LEAST_DECIDED = 100
+LEAST_COUNTED = 10
+"""So many loans of a month and a band at least are added to what is counted for good: nobody stands alone in it."""
 MOST_VINTAGES = 24
 SEED = 20_261_128
+HONOUR_DECIDED = ("kept", "worse_terms", "declined")
+HONOUR = (*HONOUR_DECIDED, "undecided", "not_verified", "withdrawn", "too_late", "waiting")
+"""What becomes of an application that somebody made upon a list; the first three are what the rate is of."""
 INSUFFICIENT, AGREES, OUTSIDE = "insufficient_evidence", "agrees", "outside"
 
 
@@ -25,7 +30,8 @@ class Issued:
     """Scores of one model as they were issued, a row each, and what lenders reported of them.
 
     `month` is the month of the lender's decision (YYYY-MM), empty while there is none. `matured`: approved, and
-    observed for the model's horizon. `challenger` are another model's log-odds, NaN where it did not answer.
+    observed for the model's horizon. `counted` rows are in cells already. `challenger` are another model's log-odds, NaN
+    where it did not answer.
     """
 
     points: NDArray[np.int16]
@@ -35,7 +41,37 @@ class Issued:
     approved: Flags
     matured: Flags
     defaulted: Flags
+    counted: Flags
     challenger: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Loans of a month and a band that were counted when they were seen through, while their consents were alive."""
+
+    month: str
+    band: str
+    loans: int
+    defaults: int
+    expected: float
+    """The sum of what their scores promised."""
+
+
+def to_count(issued: Issued) -> list[tuple[Cell, Flags]]:
+    """What can be counted for good now, with its rows: what is seen through, for each month and band ten or more."""
+    found = []
+    fresh = issued.matured & ~issued.counted
+    for month in np.unique(issued.month[fresh]):
+        for band in BANDS:
+            rows = fresh & (issued.month == month) & (issued.bands == band)
+            if rows.sum() >= LEAST_COUNTED:
+                found.append((_cell(issued, rows, str(month), band), rows))
+    return found
+
+
+def _cell(issued: Issued, rows: Flags, month: str, band: str) -> Cell:
+    expected = float(evaluation.probability(issued.log_odds[rows]).sum())
+    return Cell(month, band, int(rows.sum()), int(issued.defaulted[rows].sum()), expected)
 
 
 def ranking(issued: Issued) -> dict[str, Json]:
@@ -60,15 +96,19 @@ def _measured(measure: Measure, risk: Floats, bad: Flags) -> Json:
     return {"value": f"{measure(risk, bad):.4f}", "low": f"{low:.4f}", "high": f"{high:.4f}"}
 
 
-def calibration(issued: Issued) -> list[Mapping[str, Json]]:
-    """By band: what was expected of the matured and what happened, with a Wilson interval that should hold it."""
+def calibration(issued: Issued, cells: Sequence[Cell]) -> list[Mapping[str, Json]]:
+    """By band: what was expected of the matured and what happened, with a Wilson interval that should hold it.
+
+    `cells` are what was counted before, `issued` adds what is not counted yet.
+    """
     told: list[Mapping[str, Json]] = []
     for band in BANDS:
-        rows = issued.matured & (issued.bands == band)
-        count, bad = int(rows.sum()), int(issued.defaulted[rows].sum())
+        fresh = _cell(issued, issued.matured & ~issued.counted & (issued.bands == band), "", band)
+        whole = [fresh, *(cell for cell in cells if cell.band == band)]
+        count, bad = sum(cell.loans for cell in whole), sum(cell.defaults for cell in whole)
         line: dict[str, Json] = {"band": band, "rows": count, "defaults": bad, "state": INSUFFICIENT}
         if count >= LEAST_ROWS:
-            expected = float(evaluation.probability(issued.log_odds[rows]).mean())
+            expected = sum(cell.expected for cell in whole) / count
             low, high = evaluation.wilson(bad, count)
             line |= {
                 "state": AGREES if low <= expected <= high else OUTSIDE,
@@ -81,20 +121,25 @@ def calibration(issued: Issued) -> list[Mapping[str, Json]]:
     return told
 
 
-def vintages(issued: Issued) -> list[Mapping[str, Json]]:
-    """By month of the lender's decision, the newest months: approved, matured, defaults and their share."""
-    months = [str(month) for month in np.unique(issued.month) if month][-MOST_VINTAGES:]
-    return [_vintage(issued, month) for month in months]
+def vintages(issued: Issued, cells: Sequence[Cell]) -> list[Mapping[str, Json]]:
+    """By month of the lender's decision, the newest months: approved, matured, defaults and their share.
+
+    `cells` are what was counted before, `issued` adds what is not counted yet.
+    """
+    months = {str(month) for month in issued.month if month} | {cell.month for cell in cells}
+    return [_vintage(issued, cells, month) for month in sorted(months)[-MOST_VINTAGES:]]
 
 
-def _vintage(issued: Issued, month: str) -> Mapping[str, Json]:
-    decided = issued.month == month
+def _vintage(issued: Issued, cells: Sequence[Cell], month: str) -> Mapping[str, Json]:
+    decided = (issued.month == month) & ~issued.counted
     matured = decided & issued.matured
-    bad, count = int(issued.defaulted[matured].sum()), int(matured.sum())
+    known = sum(cell.loans for cell in cells if cell.month == month)
+    count = known + int(matured.sum())
+    bad = sum(cell.defaults for cell in cells if cell.month == month) + int(issued.defaulted[matured].sum())
     counts: dict[str, Json] = {
         "month": month,
-        "decided": int(decided.sum()),
-        "approved": int((decided & issued.approved).sum()),
+        "decided": known + int(decided.sum()),
+        "approved": known + int((decided & issued.approved).sum()),
         "matured": count,
         "defaults": bad,
     }
@@ -116,6 +161,16 @@ def honoured(kept: int, approved: int) -> dict[str, Json]:
     """How many approvals came at no less than what was picked, with a Wilson interval; at least 100."""
     counts: dict[str, Json] = {"approved": approved, "kept": kept}
     return counts | _share(kept, approved, least=LEAST_DECIDED)
+
+
+def honour_rate(counted: Mapping[str, int]) -> dict[str, Json]:
+    """How many of a list's applications, decided in time, were approved at no worse limit and price; the rest apart.
+
+    In the rate are those that were kept, that came at worse terms and that were declined; at least 100.
+    """
+    told: dict[str, Json] = {name: counted.get(name, 0) for name in HONOUR}
+    kept, decided = counted.get("kept", 0), sum(counted.get(name, 0) for name in HONOUR_DECIDED)
+    return told | {"decided": decided} | _share(kept, decided, least=LEAST_DECIDED)
 
 
 def _share(hits: int, trials: int, *, least: int) -> dict[str, Json]:

@@ -1,8 +1,13 @@
 """How one measure is declared, and why some have no direction."""
 
+import re
 from dataclasses import dataclass
 
 from compliance.vocabulary import Category
+
+LONGEST_DAYS = 365
+"""No measure looks further back: what is older is deleted (`store.retention`)."""
+WITHIN = re.compile(r" in (\d+) days\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,11 @@ class Definition:
     reason: str
     expression: str
     why: str = ""
+
+
+def looks_back_too_far(window_days: int | None, expression: str) -> bool:
+    """Whether a measure reads what is older than anything that is kept for features."""
+    return max(window_days or 0, *map(int, WITHIN.findall(expression)), 0) > LONGEST_DAYS
 
 
 HABIT = "more of it is a habit, neither good nor bad"

@@ -42,6 +42,27 @@ select s.id, s.issued_at, s.vector from scoring_score s
 where s.model = $1 and s.set_aside_at is null and s.issued_at >= $2 and (s.issued_at, s.id) > ($3, $4)
 order by s.issued_at, s.id limit $5
 """
+GIVEN = """
+select coalesce(sum(scores), 0)::bigint as given,
+       coalesce(sum(scores) filter (where is_over), 0)::bigint as over,
+       coalesce(sum(scores) filter (where is_recent), 0)::bigint as recent,
+       coalesce(sum(scores) filter (where is_recent and is_over), 0)::bigint as recent_over
+from (
+    select 1 as scores, s.issued_at >= $2 as is_recent, not (g.state = 'active' and g.expires_at > $3) as is_over
+    from scoring_score s join consent_grant g on g.id = s.grant_id where s.model = $1 and s.set_aside_at is null
+    union all
+    select scores, issued_on >= ($2 at time zone 'UTC')::date, true from scoring_gone where model = $1
+) all_of_them
+"""
+"""How many there were is counted, and how many nobody may read any more; of these nothing else is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many scores a figure is about, and how many of them are not in it: their consent is over, or they are deleted."""
+
+    given: int
+    over: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +86,8 @@ class Readings:
     challenger_log_odds: Floats
     groups: Mapping[str, Labels]
     inputs: Mapping[str, Profile]
+    all_scores: LeftOut
+    recent_scores: LeftOut
 
 
 async def gather(act: Act) -> Readings:
@@ -76,6 +99,7 @@ async def gather(act: Act) -> Readings:
     )
     since, used = act.now - RECENT, set(row.card.get("points", {}).get("used", ()))
     then = {name: drift.decode(told) for name, told in row.card.get("inputs", {}).items()}
+    counted = (await act.db.execute_query_dict(GIVEN, [model.id, since, act.now]))[0]
     act.record("model_watched", {"model": model.digest, "scores": len(rows)})
     return Readings(
         model=model,
@@ -95,6 +119,8 @@ async def gather(act: Act) -> Readings:
             "region": np.array([r["region"] or fairness.UNKNOWN for r in rows], np.str_),
         },
         inputs=await _inputs(act, model, since, then),
+        all_scores=LeftOut(counted["given"], counted["over"]),
+        recent_scores=LeftOut(counted["recent"], counted["recent_over"]),
     )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from compliance.act import Act, Upkeep
 from compliance.vocabulary import Purpose, UserId
 from scoring.buckets import bucket_of
-from scoring.store import locks, shelf, snapshot
+from scoring.store import locks, retention, shelf, snapshot
 from scoring.tables import SnapshotRow
 
 OVERLAP = timedelta(hours=1)
@@ -30,7 +30,7 @@ on conflict (grant_id) do update set snapshot = excluded.snapshot
 
 async def any_unprepared(upkeep: Upkeep) -> bool:
     """Whether somebody consented whose features are not computed."""
-    last = await snapshot.last_finished(upkeep)
+    last = await _last(upkeep)
     return last is not None and bool(await _unprepared(upkeep, last, 1))
 
 
@@ -39,13 +39,19 @@ async def prepare(act: Act, limit: int) -> int:
 
     Which consents is read first: one that comes meanwhile is found the next time. Records as `snapshot.advance`.
     """
-    last = await snapshot.last_finished(act)
+    last = await _last(act)
     found = await _unprepared(act, last, limit) if last else {}
     users = sorted(set(found.values()))
     if last:
         await snapshot.store(act, await _events(act, users, last.cutoff), users, last)
         await act.db.execute_query(NOTE, [list(found), list(found.values()), last.id])
     return len(found)
+
+
+async def _last(at: Act | Upkeep) -> SnapshotRow | None:
+    """The last snapshot, unless some of what its features look back to is deleted: then the next one is waited for."""
+    last = await snapshot.last_finished(at)
+    return last if last and await retention.is_whole(at, last.cutoff) else None
 
 
 async def _unprepared(at: Act | Upkeep, last: SnapshotRow, limit: int) -> dict[object, UserId]:

@@ -27,9 +27,11 @@ class Contacts:
     uses: Mapping[UserId, frozenset[str]]
 
 
-async def right(act: Act, users: Sequence[UserId], before: datetime) -> pl.DataFrame:
+async def right(
+    act: Act, users: Sequence[UserId], before: datetime, came_by: datetime | None
+) -> pl.DataFrame:
     """The relations of these people that may count at all: none that came in before it was found wrong, by either end."""
-    found = await relations.touching(act, users, before)
+    found = await relations.touching(act, users, before, came_by)
     return _right(found, await disputes.found_wrong(act, _ends(found)))
 
 
@@ -48,7 +50,9 @@ def _ends(found: pl.DataFrame) -> list[UserId]:
     return [UserId(UUID(user)) for user in sorted({user for end in ENDS for user in found[end]})]
 
 
-async def counted(act: Act, own: pl.DataFrame, permit: PopulationPermit, before: datetime) -> Contacts:
+async def counted(
+    act: Act, own: pl.DataFrame, permit: PopulationPermit, before: datetime, came_by: datetime | None
+) -> Contacts:
     """What of their `own` relations counts for the people of a permit, as if nobody else had agreed to anything.
 
     A person's features serve every use that they agreed to, so that an end counts only who agreed to each of these
@@ -56,7 +60,7 @@ async def counted(act: Act, own: pl.DataFrame, permit: PopulationPermit, before:
     """
     asking = [user for user, mask in permit.masks.items() if GRAPH in mask]
     is_theirs = pl.any_horizontal(pl.col(end).is_in([str(user) for user in asking]) for end in ENDS)
-    around = await right(act, _ends(own.filter(is_theirs)), before)
+    around = await right(act, _ends(own.filter(is_theirs)), before, came_by)
     agreed = await agreeing.agreed(act, sorted({*asking, *_ends(around)}), GRAPH)
     uses = {user: agreed[user] for user in asking if user in agreed}
     events = []

@@ -15,6 +15,7 @@ from scoring.behaviour import EVENTS
 from scoring.behaviour_files import LINE, RECORD
 from scoring.buckets import bucket_of
 from scoring.measures import forbidden
+from scoring.store import retention
 
 DIGEST_BYTES = 16
 FIELDS = frozenset(column.name for column in EVENTS)
@@ -53,6 +54,7 @@ def sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[F
     faults = [Fault(*row) for row in bad.iter_rows()]
     rules = (
         ("at", "in_future", pl.col("at") > now),
+        ("at", "too_old", retention.is_over(now - retention.KEPT)),
         ("category", "category_not_taken", pl.col("category").is_in(list(NOT_TAKEN))),
         ("name", "forbidden_name", pl.col("name").is_in(forbidden_of(good["name"]))),
     )

@@ -30,8 +30,9 @@ async def alone_now(upkeep: Upkeep, bucket: int) -> bool:
 
 
 async def keep_cutoff(act: Act) -> None:
-    """No snapshot begins until the act ends; taken before any bucket."""
+    """No snapshot begins until the act ends; taken before any bucket. One that was waited for began before `act.now`."""
     await share(act, [THE_CUTOFF])
+    await act.tick()
 
 
 async def move_cutoff(act: Act) -> None:

@@ -39,10 +39,10 @@ from unnest($1::uuid[]) u (id)
 """
 TOUCHING = """
 select user_id::text as user_a, other::text as user_b, kind, weight, at, received_at from scoring_relation
-where user_id = any($1::uuid[]) and at < $2
+where user_id = any($1::uuid[]) and at < $2 and received_at <= coalesce($3, 'infinity'::timestamptz)
 union
 select user_id::text, other::text, kind, weight, at, received_at from scoring_relation
-where other = any($1::uuid[]) and at < $2
+where other = any($1::uuid[]) and at < $2 and received_at <= coalesce($3, 'infinity'::timestamptz)
 """
 COUNT_OF_BUCKET = """
 select (select count(*) from scoring_relation where bucket = $1)
@@ -174,7 +174,9 @@ async def people_of(act: Act, first: int, after: int) -> list[UserId]:
     return [UserId(row["user_id"]) for row in rows]
 
 
-async def touching(act: Act, users: Sequence[UserId], before: datetime) -> pl.DataFrame:
-    """The relations that any of these people has, of before a moment: all of them, whoever may use them."""
-    rows = await act.db.execute_query_dict(TOUCHING, [list(users), before])
+async def touching(
+    act: Act, users: Sequence[UserId], before: datetime, came_by: datetime | None
+) -> pl.DataFrame:
+    """The relations that any of these people has, of before a moment, that came in by another: whoever may use them."""
+    rows = await act.db.execute_query_dict(TOUCHING, [list(users), before, came_by])
     return pl.DataFrame(rows, schema=EDGES)

@@ -80,17 +80,33 @@ def add(bucket: int, events: pl.DataFrame) -> None:
         merge(bucket)
 
 
-def merge(bucket: int, without: Collection[str] = ()) -> None:
-    """Make one part of all of a bucket's, without the events of some people; also what a killed writer left goes."""
+def merge(bucket: int, without: Collection[str] = (), over: pl.Expr | None = None) -> None:
+    """Make one part of all of a bucket's, without the events of some people and without those that are over.
+
+    Also what a killed writer left goes.
+    """
     before = parts(bucket)
     _sweep(bucket)
     events = read(bucket).filter(~pl.col("user").is_in(list(without)))
+    if over is not None:
+        events = events.filter(~over)
     if events.height:
         _write(bucket, events)
     for part in before:
         part.unlink()
     if before:
         _sync(before[0].parent)
+
+
+def drop(bucket: int, over: pl.Expr) -> int:
+    """Write a bucket's files anew without the events that are over; how many these were. None: nothing is written."""
+    found = parts(bucket)
+    if not found:
+        return 0
+    gone = pl.scan_parquet(found).filter(over).select("digest").unique().collect().height
+    if gone:
+        merge(bucket, over=over)
+    return gone
 
 
 def _write(bucket: int, events: pl.DataFrame) -> None:

@@ -25,7 +25,7 @@ from scoring.behaviour_schema import Schema
 from scoring.buckets import BUCKETS
 from scoring.measures import graph
 from scoring.scorer import Scorer
-from scoring.store import contacts, incoming, locks, profiles, relations, shelf, statements
+from scoring.store import contacts, incoming, locks, profiles, relations, retention, shelf, statements
 from scoring.store.profiles import Attributes
 from scoring.tables import SnapshotRow
 
@@ -56,11 +56,14 @@ async def begin(act: Act, cutoff: datetime) -> Progress:
     """Begin a snapshot for the model in use, or go on with one that was broken off. Records `snapshot_begun`.
 
     From here on what happened before the cut-off and comes in is late. Raises `Unacceptable` for a cut-off that lies
-    ahead, or before another snapshot's, and `NoModel`.
+    ahead, before another snapshot's, or so far back that what it needs is deleted, and `NoModel`.
     """
     await locks.move_cutoff(act)
+    await act.tick()  # later than all that came in before, earlier than all that will find the new cut-off
     model = await registry.champion(act)
     _refuse(cutoff <= act.now, "in_future", "a snapshot ends at a moment that is over")
+    whole = await retention.is_whole(act, cutoff)
+    _refuse(whole, "forgotten", "events that features of this moment look back to are deleted")
     last = await SnapshotRow.all().using_db(act.db).order_by("-cutoff", "-started_at").first()
     _refuse(last is None or cutoff >= last.cutoff, "before_last", "features never go back in time")
     row = last
@@ -93,7 +96,7 @@ async def advance(act: Act, snapshot: UUID) -> Progress:
     row = await SnapshotRow.filter(id=snapshot).using_db(act.db).select_for_update().get()
     if row.buckets_done < BUCKETS:
         first = row.buckets_done
-        events, row.buckets_done = await _next_events(act, first, row.cutoff)
+        events, row.buckets_done = await _next_events(act, row)
         users = {*_people(events), *await statements.people_of(act, first, row.buckets_done)}
         users.update(await relations.people_of(act, first, row.buckets_done))
         row.people += await store(act, events, sorted(users), row)
@@ -108,12 +111,16 @@ def _progress(row: SnapshotRow) -> Progress:
     return Progress(row.id, row.cutoff, row.buckets_done, row.people)
 
 
-async def _next_events(act: Act, bucket: int, cutoff: datetime) -> tuple[pl.DataFrame, int]:
-    """The events of whole buckets from this one on, until one act has enough to do; and the bucket after them."""
-    found, rows = [], 0
+async def _next_events(act: Act, row: SnapshotRow) -> tuple[pl.DataFrame, int]:
+    """The events of whole buckets from the next one on, until one act has enough to do; and the bucket after them.
+
+    What came in since the snapshot began is late for every bucket alike, whether it was read by then or not.
+    """
+    bucket, found, rows = row.buckets_done, [], 0
     while bucket < BUCKETS and rows < ROWS_AT_ONCE:
         await locks.share(act, [bucket])
-        found.append(await asyncio.to_thread(shelf.read, bucket, before=cutoff))
+        there = await asyncio.to_thread(shelf.read, bucket, before=row.cutoff)
+        found.append(there.filter(pl.col("received_at") <= row.started_at))
         rows += found[-1].height + await statements.count(act, bucket) + await relations.count(act, bucket)
         bucket += 1
     return pl.concat(found), bucket
@@ -132,15 +139,18 @@ async def last_finished(at: Act | Upkeep) -> SnapshotRow | None:
 async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: SnapshotRow) -> int:
     """Compute and keep the features of those of these people whose data somebody may use; how many.
 
-    `events` are theirs, all of them before the snapshot's cut-off; what they stated is read here. Who has newer features keeps them. Records
-    `population_permitted`, `features_stored`, and `correction_applied` of a kind that was found wrong and came anew.
+    `events` are theirs, all of them before the snapshot's cut-off; what they stated is read here. Who has newer
+    features keeps them. Records `population_permitted`, `features_stored`, and `correction_applied` of a kind that was
+    found wrong and came anew.
     """
     newer = await act.db.execute_query_dict(NEWER, [list(users), row.cutoff])
     due = sorted(set(users) - {UserId(each["user_id"]) for each in newer})
-    stated = await statements.read(act, due, row.cutoff)
+    # What comes in while a snapshot is computed is late for everybody alike.
+    came_by = None if row.finished_at else row.started_at
+    stated = await statements.read(act, due, row.cutoff, came_by)
     wrong = await disputes.found_wrong(act, due)
     right, right_stated = _right(events, wrong), _right(stated, wrong)
-    own = await contacts.right(act, due, row.cutoff)
+    own = await contacts.right(act, due, row.cutoff, came_by)
     came = {pair for rows in (right, right_stated) for pair in rows.select("user", "category").iter_rows()}
     came |= {(user, graph.GRAPH) for end in contacts.ENDS for user in own[end]}
     renewed = [each for each in wrong if (str(each.user), each.category) in came]
@@ -148,7 +158,7 @@ async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: Sn
     people = tuple(sorted(permit.masks))
     scorer = registry.scorer(row.model)
     counted = profiles.newest(_shared(right_stated, permit))
-    touched = await contacts.counted(act, own, permit, row.cutoff)
+    touched = await contacts.counted(act, own, permit, row.cutoff, came_by)
     given = _as_behaviour(_shared(right, permit), counted, touched.events, scorer)
     matrix = await asyncio.to_thread(_computed, scorer, given, people, row.cutoff)
     listed = profiles.attributes(people, await _held(act, people), stated, counted)

@@ -36,7 +36,7 @@ COUNT = "select count(*) as many from scoring_statement where bucket = $1"
 PEOPLE = "select distinct user_id from scoring_statement where bucket >= $1 and bucket < $2"
 READ = """
 select user_id::text as user, known_at, name, category, type, said, received_at from scoring_statement
-where user_id = any($1::uuid[]) and known_at < $2
+where user_id = any($1::uuid[]) and known_at < $2 and received_at <= coalesce($3, 'infinity'::timestamptz)
 """
 LONG = {
     LINE: pl.UInt32(),
@@ -152,7 +152,9 @@ async def people_of(act: Act, first: int, after: int) -> list[UserId]:
     return [UserId(row["user_id"]) for row in rows]
 
 
-async def read(act: Act, users: Sequence[UserId], before: datetime) -> pl.DataFrame:
-    """What these people stated that was known before a moment: all of it, whoever may use it."""
-    rows = await act.db.execute_query_dict(READ, [list(users), before])
+async def read(
+    act: Act, users: Sequence[UserId], before: datetime, came_by: datetime | None = None
+) -> pl.DataFrame:
+    """What these people stated that was known before a moment, and came in by another: whoever may use it."""
+    rows = await act.db.execute_query_dict(READ, [list(users), before, came_by])
     return pl.DataFrame(rows, schema=STATED)

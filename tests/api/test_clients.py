@@ -23,9 +23,8 @@ from api.running import Standing
 from api.settings import Settings
 from compliance import ids
 from compliance.act import open_act, open_view
-from compliance.refusals import NotFound, Unacceptable
+from compliance.refusals import NotFound, SamePerson, Unacceptable
 from compliance.vocabulary import OFFERED, PartnerId, Purpose, Staff, StaffId, StaffRole
-from scoring.release import SamePerson
 
 MANAGER, OFFICER = (
     Staff(StaffId(uuid4()), role) for role in (StaffRole.PARTNER_MANAGER, StaffRole.COMPLIANCE_OFFICER)

@@ -20,16 +20,15 @@ from api.cli import _parser
 from api.running import Standing
 from api.settings import Settings
 from compliance import ids
-from compliance.refusals import NotFound, Unacceptable
+from compliance.refusals import NotFound, SamePerson, Unacceptable
 from compliance.vocabulary import OFFERED, StaffRole
 from partners import outcome_files
 from partners.outcome_files import SetAside, Told
-from partners.outcomes import Decision
+from partners.outcomes import About, Decision
 from scoring import card, kinds, manifest, registry, training
 from scoring.answers import income_card, income_manifest
 from scoring.manifest import ModelAltered
 from scoring.registry import NotPromotable
-from scoring.release import SamePerson
 
 DIGEST = small_models.trained().digest
 ROLES = {
@@ -295,7 +294,7 @@ def codes() -> set[str]:
     tried = {"defaults": 0, "rows": 0, "base_rate": "unknown"} | dict.fromkeys(figures, unknown)
     red = [{"evidence": "enough", "high": "0.1"}]
     score = {"slices": {"all": tried}, "largest_feature": {"share": "1.0"}, "fairness": {"sex": red}}
-    named = replace(small_models.loaded().manifest.inputs[0], name="sex")
+    named = replace(small_models.loaded().manifest.inputs[0], name="sex", window_days=366)
     losses = {each: {"gain_low": "unknown"} for each in income_card.MUST_BEAT}
     income = {"rows": 999, "interval_held": {"low": "0.1", "high": "0.2"}} | losses
     shown = {*card.obstacles(score, [named]), *income_card.obstacles({"slices": {"all": income}}, [named])}
@@ -304,7 +303,7 @@ def codes() -> set[str]:
 
 
 async def test_what_stands_against_a_model_has_its_words_in_both_languages(site: Site):
-    assert len(codes()) == 10
+    assert len(codes()) == 11
     texts = {language: known_texts(language)["obstacle"] for language in ("en", "zh-CN")}
     assert {language: set(words) for language, words in texts.items()} == dict.fromkeys(texts, codes())
     few = altered_models.with_card(
@@ -434,6 +433,24 @@ def test_both_forms_mean_the_same(tmp_path):
     assert one.outcome == other.outcome
     assert (one.outcome.decision, one.outcome.decided_on) == (Decision.APPROVED, date(2026, 1, 5))
     assert (one.line, other.line) == (2, 1)
+
+
+def test_a_line_may_be_about_an_entry_of_a_list(tmp_path):
+    file, entry = tmp_path / "a.csv", ids.random_id()
+    named = ids.public("ent", entry)
+    file.write_text(
+        "entry,decision,applied_on,decided_on,approved_minor,currency,daily_rate\n"
+        f"{named},approved,2026-01-05,2026-01-06,600000,CNY,0.0004\n"
+        f"{named},undecided,2026-01-05,,,,\n"
+        f"{named},approved,2026-01-05,2026-01-06,600000,CNY,4e-4\n"
+        f"{SCORE},undecided,2026-01-05,,,,\n"
+    )
+    kept, undecided, *aside = outcome_files.read(file)
+    assert isinstance(kept, Told)
+    assert (kept.about, kept.outcome.daily_rate) == (About(entry=entry), "0.0004")
+    assert isinstance(undecided, Told)
+    assert (undecided.outcome.decision, undecided.outcome.decided_on) == (Decision.UNDECIDED, None)
+    assert aside == [SetAside(4, "daily_rate", "unreadable"), SetAside(5, "entry", "no_such_id")]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from support import altered_models, browsing, monitored, small_incomes, small_models, web_site, world
+from support import altered_models, browsing, listed, monitored, small_incomes, small_models, web_site, world
 from support.browsing import DESK, PHONE, served, window
 from support.web_site import Site
 from support.world import DEVELOPER, OFFICER, VALIDATOR
@@ -73,6 +73,11 @@ async def test_models_and_their_figures(
     await monitored.a_year(owner, await world.a_bank("beta"), rows=1_200, honest=False)
     while await worker.follow_in_shadow():
         pass
+    await listed.an_application_upon_a_list(bank)
+    (gone,) = await world.persons(1)
+    await world.granted(gone, bank)
+    await world.scored(bank, gone)
+    await world.deleted(gone)
     await worker.watch_now()
     async with open_act(web_site.OPERATOR, None) as act:
         officer = await staff_of.admit(act, "Li", StaffRole.COMPLIANCE_OFFICER)

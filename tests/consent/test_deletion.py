@@ -324,7 +324,7 @@ async def test_an_outcome_on_its_way_goes_with_its_person_and_none_comes_after(o
 
     async def report():
         async with open_act(bank, None) as act:
-            await outcomes.report(act, told, referral=None, score=score.id)
+            await outcomes.report(act, told, outcomes.About(score=score.id))
             reported.set()
             await over.wait()
 
@@ -339,7 +339,7 @@ async def test_an_outcome_on_its_way_goes_with_its_person_and_none_comes_after(o
     assert await owner.fetchval("select count(*) from partners_outcome") == 0
     with pytest.raises(KeyErased):
         async with open_act(bank, None) as act:
-            await outcomes.report(act, told, referral=None, score=score.id)
+            await outcomes.report(act, told, outcomes.About(score=score.id))
 
 
 @pytest.mark.usefixtures("here")

@@ -325,6 +325,39 @@ async def test_an_objection_to_automated_decisions_is_told_and_takes_off_lists(c
     told(await case.me.call("POST", "/v1/me/objections", {}), 422)
 
 
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_another_officer_lifts_what_was_upheld_in_error_and_the_person_reads_why(
+    case: Case, owner: asyncpg.Connection, language: str
+) -> None:
+    raised = await case.dispute(category="shopping")
+    path, lang = f"/compliance/disputes/{raised['id']}", f"?lang={language}"
+    console = await case.here.console(StaffRole.COMPLIANCE_OFFICER)
+    assert await answer(console, path, "uphold") == 303
+    held = (await console.call("GET", f"/compliance/disputes{lang}")).text
+    assert path in held
+    opened = await console.send_form(path + lang, reason=REASON)
+    assert f'action="{path}/lift"' in opened.text
+    why = "The shop showed us the signed receipt."
+    assert (await console.send_form(f"{path}/lift", text=why, reason=REASON)).status_code == 409
+    colleague = await case.here.console(StaffRole.COMPLIANCE_OFFICER, "Zhao")
+    assert (await colleague.send_form(f"{path}/lift", text="short", reason=REASON)).status_code == 422
+    assert (await colleague.send_form(f"{path}/lift", text=why, reason="")).status_code == 422
+    assert (await colleague.send_form(f"{path}/lift", text=why, reason=REASON)).status_code == 303
+    assert (await colleague.send_form(f"{path}/lift", text=why, reason=REASON)).status_code == 409
+    assert path not in (await colleague.call("GET", f"/compliance/disputes{lang}")).text
+    assert why in (await colleague.send_form(path + lang, reason=REASON)).text
+    mine = told(await case.me.call("GET", f"/v1/me/disputes/{raised['id']}"), 200)
+    assert (mine["state"], mine["correction"], mine["lifted"]) == ("upheld", "lifted", why)
+    page = await case.me.call("GET", f"/me/disputes/{raised['id']}{lang}")
+    assert why in page.text
+    assert "Zhao" not in page.text
+    assert "hold_lifted" in await world.kinds(owner, person=case.person.user)
+    assert (await case.me.call("GET", f"/me/log{lang}")).status_code == 200
+    for other in (StaffRole.RISK_OFFICER, StaffRole.AUDITOR):
+        stranger = await case.here.console(other)
+        assert (await stranger.send_form(f"{path}/lift", text=why, reason=REASON)).status_code == 403
+
+
 async def test_a_late_answer_is_recorded_once(case: Case, owner) -> None:
     score = await case.score()
     raised, asked = await case.dispute(category="declared"), await case.review(score=score["id"])

@@ -14,7 +14,7 @@ from compliance.act import open_act, open_upkeep, open_view
 from compliance.vocabulary import Category, Worker
 from partners import monitoring, outcomes
 from partners.monitoring import Report, Reported
-from partners.outcomes import Decision, Outcome
+from partners.outcomes import About, Decision, Outcome
 from scoring import registry
 
 TODAY = date(2026, 11, 28)
@@ -75,6 +75,7 @@ async def test_a_promise_that_was_not_kept_raises_an_alert_once(bank, owner):
     assert (await worker.watch_now()).alerts == first.alerts
     assert len(await alerts_recorded(owner)) == len(first.alerts)
     await owner.execute("delete from partners_outcome")
+    await owner.execute("delete from partners_seen_through")
     over = await worker.watch_now()
     assert not {"ranks_like_chance"} & set(over.alerts)
     assert len(await alerts_recorded(owner)) == 2 * len(first.alerts)
@@ -162,7 +163,7 @@ async def test_how_often_a_lender_kept_what_was_asked_for(ground, given, kept):
     for amount in (1, given):  # the last word counts
         told = Outcome(Decision.APPROVED, today, currency="CNY", approved_minor=amount)
         async with open_act(lending.a_client(market.lender), None) as act:
-            await outcomes.report(act, told, referral=referral, score=None)
+            await outcomes.report(act, told, About(referral=referral))
     figures: Any = (await worker.watch_now()).figures
     assert figures["honoured"] == {"approved": 1, "kept": kept, "evidence": "insufficient_evidence"}
 
@@ -196,3 +197,81 @@ APPROVED = Reported("approved", TODAY - timedelta(days=400), TODAY - timedelta(d
 )
 def test_what_is_seen_through(changed, matured):
     assert replace(APPROVED, **changed).matured(365, TODAY) is matured
+
+
+# What stays when consents end
+
+
+def shape(told: Any) -> Any:
+    return told["calibration"], [
+        {k: v for k, v in each.items() if k != "decided"} for each in told["vintages"]
+    ]
+
+
+async def test_what_was_seen_through_while_consents_were_alive_stays_counted_when_they_end(bank, owner):
+    await monitored.a_year(owner, bank)
+    first: Any = (await worker.watch_now()).figures
+    assert first["left_out"]["uncounted"] == {"given": 900, "over": 0, "share": "0.0000"}
+    assert await owner.fetchval("select sum(loans) from partners_seen_through") == 800
+    again: Any = (await worker.watch_now()).figures
+    assert shape(again) == shape(first)
+    await owner.execute(
+        f"update consent_grant set {ENDED} where user_id = (select min(user_id::text)::uuid from consent_grant)"
+    )
+    some: Any = (await worker.watch_now()).figures
+    assert 0 < some["ranking"]["rows"] < 800
+    assert some["calibration"] == first["calibration"]
+    await owner.execute(f"update consent_grant set {ENDED} where state = 'active'")
+    last: Any = (await worker.watch_now()).figures
+    assert last["calibration"] == first["calibration"]
+    matured = [(each["month"], each["matured"], each["defaults"]) for each in first["vintages"]]
+    assert [(each["month"], each["matured"], each["defaults"]) for each in last["vintages"]] == matured
+    assert last["ranking"]["rows"] == 0
+    assert last["left_out"]["scores"] == {"given": 1_000, "over": 1_000, "share": "1.0000"}
+    assert last["left_out"]["recent"] == {"given": 1_000, "over": 1_000, "share": "1.0000"}
+    assert last["left_out"]["decided"] == {"given": 900, "over": 900, "share": "1.0000"}
+    assert last["left_out"]["uncounted"] == {"given": 900, "over": 100, "share": "0.1111"}
+    assert await owner.fetchval("select sum(loans) from partners_seen_through") == 800
+    assert (await world.kinds(owner)).count("loans_counted") == 1
+
+
+@pytest.mark.parametrize("written", [ENDED, "state = 'paused'", "expires_at = now() - interval '1 second'"])
+async def test_whose_consent_was_over_before_is_never_counted(bank, owner, written):
+    await monitored.a_year(owner, bank)
+    await owner.execute(f"update consent_grant set {written}")
+    told: Any = (await worker.watch_now()).figures
+    assert await owner.fetchval("select count(*) from partners_seen_through") == 0
+    assert {each["rows"] for each in told["calibration"]} == {0}
+    assert told["left_out"]["uncounted"] == {"given": 900, "over": 900, "share": "1.0000"}
+
+
+async def test_what_is_counted_says_nothing_of_anybody(bank, owner):
+    await monitored.a_year(owner, bank)
+    await worker.watch_now()
+    rows = await owner.fetch("select * from partners_seen_through")
+    assert set(rows[0].keys()) == {
+        "id",
+        "model",
+        "month",
+        "band",
+        "loans",
+        "defaults",
+        "expected",
+        "counted_at",
+    }
+    assert min(row["loans"] for row in rows) >= 10
+
+
+async def test_scores_of_who_is_deleted_are_still_missing_in_the_figures(bank, owner):
+    person, stays = await world.persons(2)
+    for each in (person, stays):
+        await world.granted(each, bank)
+        await world.scored(bank, each)
+    await world.deleted(person)
+    told: Any = (await worker.watch_now()).figures
+    assert told["scores"] == 1
+    assert (
+        told["left_out"]["scores"] == told["left_out"]["recent"] == {"given": 2, "over": 1, "share": "0.5000"}
+    )
+    (gone,) = await owner.fetch("select * from scoring_gone")
+    assert set(gone.keys()) == {"model", "issued_on", "scores"}

@@ -14,7 +14,7 @@ from compliance.refusals import NotFound, Unacceptable
 from compliance.vocabulary import PartnerId, PartnerKind
 from consent import endings
 from partners import outcomes
-from partners.outcomes import Decision, Outcome
+from partners.outcomes import About, Decision, Outcome
 
 pytestmark = pytest.mark.usefixtures("ground")
 TODAY = datetime.now(UTC).date()
@@ -31,10 +31,15 @@ GOOD = Outcome(
 
 
 async def report(
-    lender: PartnerId, outcome: Outcome, *, referral: UUID | None = None, score: UUID | None = None
+    lender: PartnerId,
+    outcome: Outcome,
+    *,
+    referral: UUID | None = None,
+    score: UUID | None = None,
+    entry: UUID | None = None,
 ) -> None:
     async with open_act(a_client(lender), None) as act:
-        await outcomes.report(act, outcome, referral=referral, score=score)
+        await outcomes.report(act, outcome, About(referral, score, entry))
 
 
 async def picked() -> tuple[Market, UUID]:

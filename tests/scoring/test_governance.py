@@ -234,6 +234,7 @@ def issued(
         approved=np.arange(rows) % 10 > 2,
         matured=(np.arange(rows) % 10 > 2) & (random.random(rows) < matured),
         defaulted=random.random(rows) < evaluation.probability(truth),
+        counted=np.zeros(rows, np.bool_),
         challenger=truth * lift if lift else np.full(rows, np.nan),
     )
 
@@ -252,24 +253,24 @@ def test_ranking_counts_the_matured_alone() -> None:
 )
 def test_too_little_evidence_says_so(few: Issued) -> None:
     assert performance.ranking(few)["evidence"] == "insufficient_evidence"
-    assert {line["state"] for line in performance.calibration(few)} == {"insufficient_evidence"}
+    assert {line["state"] for line in performance.calibration(few, [])} == {"insufficient_evidence"}
     comparison: Any = performance.comparison(few)
     assert comparison["evidence"] == "insufficient_evidence"
-    assert {line["evidence"] for line in performance.vintages(few)} <= {"insufficient_evidence"}
+    assert {line["evidence"] for line in performance.vintages(few, [])} <= {"insufficient_evidence"}
 
 
 def test_calibration_by_band_notices_a_promise_that_was_not_kept() -> None:
-    assert [line["state"] for line in performance.calibration(issued(4_000))] == ["agrees"] * 5
+    assert [line["state"] for line in performance.calibration(issued(4_000), [])] == ["agrees"] * 5
     good = issued(4_000)
     wrong = Issued(
         **{name: getattr(good, name) for name in Issued.__slots__} | {"log_odds": good.log_odds - 2}
     )
-    assert {line["state"] for line in performance.calibration(wrong)} == {"outside"}
+    assert {line["state"] for line in performance.calibration(wrong, [])} == {"outside"}
 
 
 def test_vintages_and_approvals_add_up() -> None:
     seen = issued(3_000)
-    months: Any = performance.vintages(seen)
+    months: Any = performance.vintages(seen, [])
     assert [line["month"] for line in months] == ["2026-01", "2026-02", "2026-03"]
     assert sum(line["decided"] for line in months) == 2_700
     assert sum(line["approved"] for line in months) == int((seen.approved & (seen.month != "")).sum())
@@ -280,6 +281,29 @@ def test_vintages_and_approvals_add_up() -> None:
     few: Any = performance.honoured(50, 99)
     assert few == {"approved": 99, "kept": 50, "evidence": "insufficient_evidence"}
     assert performance.honoured(75, 100)["share"] == "0.7500"
+
+
+def test_what_was_counted_before_and_what_is_fresh_are_the_whole() -> None:
+    seen = issued(3_000)
+    found = performance.to_count(seen)
+    cells = [cell for cell, _ in found]
+    assert sum(cell.loans for cell in cells) == seen.matured.sum()
+    counted = replace(seen, counted=seen.matured)
+    assert performance.vintages(counted, cells) == performance.vintages(seen, [])
+    assert performance.calibration(counted, cells) == performance.calibration(seen, [])
+    assert performance.to_count(counted) == []
+    # Nothing that somebody's withdrawal takes away later changes what was counted.
+    gone = replace(counted, matured=np.zeros(3_000, np.bool_), counted=np.zeros(3_000, np.bool_))
+    assert performance.calibration(gone, cells) == performance.calibration(seen, [])
+
+
+def test_nobody_stands_alone_in_what_is_counted() -> None:
+    few = issued(3_000)
+    first = few.matured & (few.bands == "A") & (few.month == "2026-01")
+    for kept, cells in ((9, 0), (10, 1)):
+        some = np.zeros(3_000, np.bool_)
+        some[np.flatnonzero(first)[:kept]] = True
+        assert len(performance.to_count(replace(few, matured=some))) == cells
 
 
 def test_a_challenger_is_compared_on_the_same_rows() -> None:

@@ -12,13 +12,12 @@ from support import altered_models, small_models, world
 from support.world import DEVELOPER, OFFICER, VALIDATOR
 
 from compliance.act import open_act, open_view
-from compliance.refusals import NotFound
+from compliance.refusals import NotFound, SamePerson
 from compliance.vocabulary import Purpose, Staff, StaffRole
 from scoring import registry, training
 from scoring.governance import places
 from scoring.manifest import ModelAltered
 from scoring.registry import ModelNotApproved, NoModel, NotPromotable, State
-from scoring.release import SamePerson
 from scoring.scorer import InsufficientEvidence
 from scoring.training import Artifact
 
@@ -147,6 +146,7 @@ RED: dict[str, Callable[[], Artifact]] = {
         small_models.trained(), lambda card: card["largest_feature"].update(share="0.4001")
     ),
     "feature_forbidden": lambda: altered_models.with_input(small_models.trained(), name="maritalStatus"),
+    "looks_back_too_far": lambda: altered_models.with_input(small_models.trained(), window_days=366),
 }
 
 

@@ -11,11 +11,11 @@ from support.world import MANAGER, OFFICER, SCORING
 from tortoise.exceptions import OperationalError
 
 from compliance.act import open_act, open_view
-from compliance.refusals import NotFound
+from compliance.refusals import NotFound, SamePerson
 from compliance.vocabulary import Channel, PartnerId, PartnerKind
 from consent import permits
 from scoring import release
-from scoring.release import NoLawfulChannel, SamePerson
+from scoring.release import NoLawfulChannel
 
 ONE, OTHER = PartnerId(uuid4()), PartnerId(uuid4())
 BANK, RIVAL = PartnerId(uuid4()), PartnerId(uuid4())

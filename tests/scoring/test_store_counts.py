@@ -3,21 +3,26 @@
 import asyncio
 import contextvars
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from support import events, small_models, world
 from support.events import event
 
 from api import worker
 from compliance.act import open_act
-from compliance.vocabulary import Category
-from consent import disputes, grants, permits
+from compliance.refusals import NotFound, SamePerson
+from compliance.vocabulary import Category, Staff, StaffId, StaffRole
+from consent import disputes, grants, holds, permits
+from consent.holds import NoHold
 from scoring import buckets
 from scoring.answers import corrections
 from scoring.measures import forbidden
 from scoring.store import incoming, intake, locks, shelf, snapshot
 
 CUTOFF = datetime(2026, 6, 1, tzinfo=UTC)
+COLLEAGUE = Staff(StaffId(uuid4()), StaffRole.COMPLIANCE_OFFICER)
 SHOPPING = sorted(small_models.REASONS).index(Category.SHOPPING)
 
 
@@ -84,6 +89,14 @@ async def found_wrong(user, category=Category.SHOPPING):
     async with open_act(world.OFFICER, None) as act:
         looks = permits.staff_permit(act, "the person disputes it")
         await corrections.answer_dispute(act, looks, raised.id, upheld=True, text="You are right.")
+    return raised.id
+
+
+async def lifted(dispute):
+    """Another officer says that it was upheld in error."""
+    async with open_act(COLLEAGUE, None) as act:
+        looks = permits.staff_permit(act, "it was upheld in error")
+        await holds.lift(act, looks, dispute, "The shop's records are right.")
 
 
 async def may_use_shopping(bank, user):
@@ -105,6 +118,56 @@ async def test_data_found_wrong_do_not_come_back_by_a_snapshot(bank, owner):
         assert not await may_use_shopping(bank, user)
         assert (await row(owner, user))["events"][SHOPPING] == 0
     assert "correction_applied" not in await world.kinds(owner, person=user)
+
+
+async def test_what_was_upheld_in_error_counts_again_once_that_is_lifted(bank, owner):
+    reference, user = await sharing(bank)
+    now = datetime.now(UTC)
+    await events.received([before(now, n, reference) for n in range(2, 6)])
+    first, second = await found_wrong(user), await found_wrong(user)
+    await events.taken(now - timedelta(days=1))
+    assert (await row(owner, user))["events"][SHOPPING] == 0
+    await lifted(second)
+    assert not await may_use_shopping(bank, user)
+    await lifted(first)
+    assert await may_use_shopping(bank, user)
+    await events.taken(now - timedelta(days=1))
+    assert (await row(owner, user))["events"][SHOPPING] == 8
+    kinds = await world.kinds(owner, person=user)
+    assert (kinds.count("hold_lifted"), kinds.count("correction_applied")) == (2, 0)
+
+
+async def test_one_lifts_an_upheld_dispute_about_data_once_and_not_ones_own(bank):
+    _, user = await sharing(bank)
+    dispute = await found_wrong(user)
+    async with open_act(world.OFFICER, None) as act:
+        looks = permits.staff_permit(act, "it was upheld in error")
+        with pytest.raises(SamePerson):
+            await holds.lift(act, looks, dispute, "The shop's records are right.")
+        act.record("probe", {})
+    await lifted(dispute)
+    with pytest.raises(NoHold):
+        await lifted(dispute)
+    person = events.in_session(user)
+    async with open_act(person, None) as act:
+        raised = await disputes.raise_category(act, permits.own_permit(act), Category.SHOPPING, "Not mine.")
+    with pytest.raises(NoHold):
+        await lifted(raised.id)
+    with pytest.raises(NotFound):
+        await lifted(uuid4())
+
+
+async def test_the_database_too_keeps_who_lifts_apart_and_what_is_lifted_as_it_is(bank, owner):
+    _, user = await sharing(bank)
+    dispute = await found_wrong(user)
+    write = "update consent_dispute set lifted_at = now(), lifted_by = {}, lifted_sealed = 'x' where id = $1"
+    with pytest.raises(asyncpg.CheckViolationError):
+        await owner.execute(write.format("answered_by"), dispute)
+    await lifted(dispute)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute(write.format("'another'"), dispute)
+    with pytest.raises(asyncpg.RestrictViolationError):
+        await owner.execute("update consent_dispute set state = 'rejected' where id = $1", dispute)
 
 
 async def test_only_what_came_after_the_answer_counts_and_makes_the_kind_usable_again(bank, owner):
@@ -217,6 +280,47 @@ async def test_what_comes_in_while_a_snapshot_begins_is_counted_or_late(bank, ow
     await taking
     assert (got.late, (await row(owner, user))["events"][SHOPPING]) == (0, 2)
     assert (await events.received([before(now, 3, reference)])).late == 1
+
+
+async def test_what_comes_in_during_a_snapshot_is_late_for_every_bucket_alike(bank, owner, monkeypatch):
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    (reference, user), (other, elsewhere) = await sharing(bank), await sharing(bank)
+    while buckets.bucket_of(elsewhere) == buckets.bucket_of(user):
+        other, elsewhere = await sharing(bank)
+    await events.received([before(CUTOFF, 1, name) for name in (reference, other)])
+    done = await events.advanced(await events.begun(CUTOFF))
+    assert not done.is_finished
+    assert (await events.received([before(CUTOFF, 2, name) for name in (reference, other)])).late == 2
+    await events.filed()
+    while not done.is_finished:
+        done = await events.advanced(done)
+    assert [(await row(owner, each))["events"][SHOPPING] for each in (user, elsewhere)] == [2, 2]
+    await events.taken(CUTOFF)
+    assert [(await row(owner, each))["events"][SHOPPING] for each in (user, elsewhere)] == [4, 4]
+
+
+async def test_what_waited_for_a_snapshot_to_begin_came_in_after_it(bank, owner):
+    reference, user = await sharing(bank)
+    waits, may_end = asyncio.Event(), asyncio.Event()
+
+    async def begins():
+        async with open_act(world.STORY, world.SCORING) as act:
+            done = await snapshot.begin(act, CUTOFF)
+            waits.set()
+            await may_end.wait()
+        return done
+
+    beginning = begin(begins())
+    await waits.wait()
+    coming = begin(events.received([before(CUTOFF, 1, reference)]))
+    await asyncio.sleep(0.5)
+    may_end.set()
+    done = await beginning
+    assert (await coming).late == 1
+    await events.filed()
+    while not done.is_finished:
+        done = await events.advanced(done)
+    assert await row(owner, user) is None
 
 
 async def test_a_bucket_that_is_read_is_filed_later_and_holds_up_neither_intake_nor_another(bank, owner):

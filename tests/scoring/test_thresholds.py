@@ -14,7 +14,7 @@ from support.world import ALL, MANAGER, OFFICER, SCORING, told
 from api.v1 import scores as wire
 from compliance import ids
 from compliance.act import open_act, open_upkeep
-from compliance.refusals import NotFound
+from compliance.refusals import NotFound, SamePerson
 from compliance.vocabulary import AnswerForm, PartnerKind, StaffRole, Worker
 from consent.permits import ConsentWithdrawn
 from partners import prescreens
@@ -23,7 +23,7 @@ from scoring.answers import thresholds
 from scoring.answers.thresholds import CutoffChangedTooOften, NoCutoff
 from scoring.budget import BITS, BITS_MAX, Disclosure, InformationBudgetSpent
 from scoring.policy import HIGHEST_POINTS, LOWEST_POINTS
-from scoring.release import NoLawfulChannel, SamePerson
+from scoring.release import NoLawfulChannel
 from scoring.scores import AnswerNotGranted
 
 THRESHOLD = AnswerForm.THRESHOLD
