@@ -21,6 +21,7 @@ from scoring import behaviour, features, manifest
 from scoring.answers import corrections
 from scoring.behaviour_files import BehaviourRefused
 from scoring.scorer import unpack
+from scoring.store import snapshot
 
 NOW = datetime.now(UTC)
 CUTOFF = NOW - timedelta(days=1)
@@ -289,6 +290,25 @@ async def found_wrong(found, user, category=DECLARED):
         async with open_act(world.OFFICER, None) as act:
             looks = permits.staff_permit(act, "the person disputes it")
             await corrections.answer_dispute(act, looks, raised.id, upheld=True, text="You are right.")
+
+
+async def test_what_was_stated_during_a_snapshot_is_late_for_every_bucket_alike(
+    found, bank, owner, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    brought = await known(found, 6, bank)
+    await loaded(found, write(tmp_path, [row(each) for each in brought]), capsys)
+    async with ground_of(found):
+        done = await events.advanced(await events.begun(CUTOFF))
+    assert not done.is_finished
+    later = [row(each, known_at="2026-01-01T00:00:00Z", level="9.5") for each in brought]
+    assert (await loaded(found, write(tmp_path, later), capsys))["late"]
+    async with ground_of(found):
+        while not done.is_finished:
+            done = await events.advanced(done)
+    assert {(await values(owner, user))["declared_0"] for user in brought.values()} == {1.5}
+    await taken(found)
+    assert {(await values(owner, user))["declared_0"] for user in brought.values()} == {9.5}
 
 
 async def test_what_was_found_wrong_is_out_until_something_right_comes_in(
