@@ -18,7 +18,9 @@ from scoring.scorer import Evidence, Scorer
 from scoring.training import Recipe
 
 FEATURES = 120
-RECIPE = Recipe(trees=300, student_trees=300, depth=6, learning_rate=0.05, copies=1, folds=2, twins=2)
+RECIPE = Recipe(
+    trees=300, student_trees=300, student_depth=6, depth=6, learning_rate=0.05, copies=1, folds=2, twins=2
+)
 ROUNDS = {"small": 40, "full": 400}
 ROWS_A_ROUND = 20
 MOST_DIFFERENCE = 1e-9

@@ -39,7 +39,9 @@ REASONS = {
     Category.SHOPPING: "SH-001",
 }
 CATEGORIES = tuple(REASONS)
-RECIPE = Recipe(trees=300, student_trees=300, depth=5, learning_rate=0.05, copies=1, folds=2, twins=2)
+RECIPE = Recipe(
+    trees=300, student_trees=300, student_depth=5, depth=5, learning_rate=0.05, copies=1, folds=2, twins=2
+)
 SHARDS = {"small": 16, "full": 153}
 ROWS = 1 << 16
 ROUNDS = 20

@@ -16,7 +16,7 @@ LEAST_TREES = 20
 LEAF_PENALTY, SEEN_ROWS = 20.0, 0.7
 LEAST_SEEN_SHARE, SEEN_COLUMNS = 0.3, 12
 """Each split chooses among a third of the columns, each tree among some of the rows: steadier, and quicker."""
-STUDENT_COPIES, STUDENT_RATE, STUDENT_PENALTY = 4, 0.15, 3.0
+STUDENT_COPIES, STUDENT_RATE, STUDENT_PENALTY = 6, 0.15, 3.0
 """What a teacher says has no chance in it, so a student may learn it fast, from many copies, almost unpenalised."""
 
 
@@ -24,14 +24,15 @@ STUDENT_COPIES, STUDENT_RATE, STUDENT_PENALTY = 4, 0.15, 3.0
 class Recipe:
     """How much is grown.
 
-    At most `trees` on `copies` of each row with other categories hidden, `student_trees` where there is anything to
-    hide, `twins` for intervals.
+    At most `trees` on `copies` of each row with other categories hidden; a student where there is anything to hide;
+    `twins` for intervals.
     """
 
     trees: int = 1_500
-    student_trees: int = 400
     depth: int = 5
     learning_rate: float = 0.03
+    student_trees: int = 400
+    student_depth: int = 6
     copies: int = 3
     folds: int = 5
     twins: int = 8
@@ -64,7 +65,7 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
     can be hidden, CatBoost reads a hidden value as the smallest, and a constraint would make hiding it the best or
     the worst there is. The card reports instead how often the trees run against a feature's stated direction.
     """
-    booster = _booster(lesson, way, way.recipe.trees, way.recipe.learning_rate, LEAF_PENALTY, "Logloss")
+    booster = _booster(lesson, way, LEAF_PENALTY, "Logloss")
     learned = _pool(lesson, rows, way)
     if watched is None:
         return booster.fit(learned)
@@ -90,19 +91,24 @@ def student(
     said = np.zeros(len(lesson.defaulted))
     whole = np.asfortranarray(lessons.shown(lesson, rows, lesson.enough[rows]))
     said[rows] = teacher.predict_proba(whole)[:, 1]
-    shown, source = lessons.copies(lesson, rows, STUDENT_COPIES, np.random.default_rng(way.seed))
+    random = np.random.default_rng(way.seed)
+    shown, source = lessons.copies(lesson, rows, STUDENT_COPIES, random, sizes_alike=True)
     values = np.asfortranarray(lessons.shown(lesson, source, shown))
-    booster = _booster(lesson, way, way.recipe.student_trees, STUDENT_RATE, STUDENT_PENALTY, "CrossEntropy")
+    recipe = replace(
+        way.recipe,
+        trees=way.recipe.student_trees,
+        depth=way.recipe.student_depth,
+        learning_rate=STUDENT_RATE,
+    )
+    booster = _booster(lesson, replace(way, recipe=recipe), STUDENT_PENALTY, "CrossEntropy")
     return booster.fit(catboost.Pool(values, said[source].astype(np.float32)))
 
 
-def _booster(
-    lesson: Lesson, way: Way, trees: int, rate: float, penalty: float, loss: str
-) -> catboost.CatBoostClassifier:
+def _booster(lesson: Lesson, way: Way, penalty: float, loss: str) -> catboost.CatBoostClassifier:
     return catboost.CatBoostClassifier(
-        iterations=trees,
+        iterations=way.recipe.trees,
         depth=way.recipe.depth,
-        learning_rate=rate,
+        learning_rate=way.recipe.learning_rate,
         l2_leaf_reg=penalty,
         rsm=min(1.0, max(LEAST_SEEN_SHARE, SEEN_COLUMNS / len(lesson.inputs))),
         bootstrap_type="Bernoulli",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compliance.vocabulary import Categories, Category
 from scoring import explanation, policy, scorer
-from scoring.evaluation import Flags
+from scoring.evaluation import Flags, Floats
 from scoring.features import Feature, Matrix
 from scoring.manifest import Input
 from scoring.policy import Minimum
@@ -68,21 +68,30 @@ def copies(
     random: np.random.Generator,
     *,
     declared_alone: bool = False,
+    sizes_alike: bool = False,
 ) -> tuple[Flags, Rows]:
     """Say what to show of `number` copies of each row, and which row each is.
 
-    The first copy shows all that counts, each other hides every category with probability one half; a copy
-    that could never be answered is left out. With one category there is nothing to hide and no copy is made.
-    `declared_alone`: what is estimated may rest on statements alone, unlike a score.
+    The first copy shows all that counts, each other hides every category with probability one half, or with
+    `sizes_alike` shows one, two, ... or all of them, each number as often; a copy that could never be answered is left
+    out. With one category there is nothing to hide and no copy is made. `declared_alone`: what is estimated may rest
+    on statements alone, unlike a score.
     """
     if not 1 <= number <= MOST_COPIES:
         raise ValueError(f"{number} copies; 1 to {MOST_COPIES} can be made")
     source = np.tile(rows, number if len(lesson.categories) > 1 else 1)
-    counted = random.random((len(source), len(lesson.categories))) < 0.5
-    counted[: len(rows)] = True
-    counted &= lesson.enough[source]
+    held, drawn = lesson.enough[source], random.random((len(source), len(lesson.categories)))
+    counted = _some(held, drawn, random) if sizes_alike else held & (drawn < 0.5)
+    counted[: len(rows)] = held[: len(rows)]
     kept = counted.any(axis=1) if declared_alone else scorer.may_carry(lesson.categories, counted)
     return counted[kept], source[kept]
+
+
+def _some(held: Flags, drawn: Floats, random: np.random.Generator) -> Flags:
+    """Of each row's categories those drawn first: any number of them from one to all, each as often."""
+    many = np.maximum(held.sum(axis=1), 1)
+    place = np.where(held, drawn, 1.0).argsort(axis=1).argsort(axis=1)
+    return np.asarray(held & (place < random.integers(1, many, endpoint=True)[:, None]))
 
 
 def subsets(lesson: Lesson, *, declared_alone: bool = False) -> dict[Categories, Flags]:

@@ -127,6 +127,16 @@ def test_with_one_category_the_teacher_is_the_model() -> None:
     assert boosting.student(one, np.arange(3), teacher, Way(small_models.RECIPE, 7, 1, print)) is teacher
 
 
+def test_copies_of_every_size_are_as_many() -> None:
+    rows = np.flatnonzero(LESSON.enough.all(axis=1))
+    shown, source = lessons.copies(LESSON, rows, 6, np.random.default_rng(1), sizes_alike=True)
+    assert (shown[: len(rows)]).all()
+    assert not (shown & ~LESSON.enough[source]).any()
+    whole = shown.shape[1]
+    share = np.bincount(shown[len(rows) :].sum(axis=1), minlength=whole + 1)[2:] / (5 * len(rows))
+    assert np.allclose(share, 1 / whole, atol=0.02)
+
+
 def test_too_many_copies_are_a_bug() -> None:
     with pytest.raises(ValueError, match="copies"):
         lessons.copies(LESSON, np.arange(3), 17, np.random.default_rng(1))
