@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from scoring import behaviour, features, population, registry
 from scoring.answers import corrections
 from scoring.runs import people as runs
 from scoring.scorer import unpack
-from scoring.store import relations
+from scoring.store import relations, snapshot
 
 NOW = datetime.now(UTC)
 CUTOFF = NOW - timedelta(days=1)
@@ -177,6 +178,27 @@ async def test_whoever_has_more_than_anybody_has_is_set_aside_and_what_is_there_
     assert counted(await loaded(found, write(tmp_path, [edge(a, b), edge(a, c)]), capsys))[0] == 2
     said = await loaded(found, write(tmp_path, [edge(a, b), edge(d, a), edge(b, c)]), capsys)
     assert (counted(said), faults(said)) == ((1, 1, 0, 1), [(3, "user_a", "too_many_relations")])
+
+
+async def test_what_comes_in_during_a_snapshot_is_late_for_every_bucket_alike(
+    found, bank, owner, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(snapshot, "ROWS_AT_ONCE", 1)
+    people = await known(found, 6, bank)
+    first, *others = people
+    ring = [edge(a, b) for a, b in pairwise([*people, first])]
+    await loaded(found, write(tmp_path, ring), capsys)
+    async with ground_of(found):
+        done = await events.advanced(await events.begun(CUTOFF))
+    assert not done.is_finished
+    said = await loaded(found, write(tmp_path, [edge(first, each) for each in others]), capsys)
+    assert counted(said) == (3, 2, 3, 0)
+    async with ground_of(found):
+        while not done.is_finished:
+            done = await events.advanced(done)
+    assert {(await contacts(owner, user))[0] for user in people.values()} == {2}
+    await taken(found)
+    assert (await contacts(owner, people[first]))[0] == 5
 
 
 async def test_the_features_are_those_of_the_same_edges_as_a_research_set(
