@@ -7,13 +7,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support import world
+from support import events, world
 from support.listed import DAY, KEPT, LIMIT, RATE, TODAY, an_entry, report
 
 from api import worker
 from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
+from consent import copies, permits
 from consent.permits import BUSINESS_ZONE
 from partners import honour, outcomes
 from partners.outcomes import About, Decision
@@ -142,6 +143,14 @@ async def test_nobody_reports_about_another_banks_list_nor_about_two_things(bank
     with pytest.raises(Unacceptable):
         async with open_act(bank, None) as act:
             await outcomes.report(act, KEPT, About(entry=entry.id, score=uuid4()))
+
+
+async def test_a_person_finds_it_in_their_copy_under_the_entrys_own_name(bank):
+    entry = await an_entry(bank)
+    await report(bank, entry, KEPT)
+    async with open_act(events.in_session(entry.user_id), None) as act:
+        parts = (await copies.make(act, permits.own_permit(act))).parts
+    assert parts["reported_outcomes"][0]["entry"] == parts["lists"][0]["id"] == ids.public("ent", entry.id)
 
 
 COPY = """
