@@ -16,7 +16,7 @@ from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
 from consent import copies, permits
 from consent.permits import BUSINESS_ZONE
-from partners import honour, outcomes
+from partners import honour, outcomes, prescreens
 from partners.outcomes import About, Decision
 
 DECLINED = replace(KEPT, decision=Decision.DECLINED, currency=None, approved_minor=None, daily_rate=None)
@@ -90,6 +90,21 @@ async def test_a_year_is_looked_back(bank):
     entry = await an_entry(bank)
     await report(bank, entry, replace(KEPT, applied_on=TODAY - 366 * DAY))
     assert await counted() == []
+
+
+async def test_a_banks_sum_is_of_all_its_lists_however_many_there_are(bank, monkeypatch):
+    await report(bank, await an_entry(bank), DECLINED)
+    newer = await world.list_wanted(bank)
+    await world.list_made()
+    async with open_act(bank, world.LISTING) as act:
+        (entry,) = await prescreens.entries(act, newer, after=None, limit=10)
+    await report(bank, entry, KEPT)
+    monkeypatch.setattr(honour, "MOST_LISTS", 1)
+    whole, one = await counted()
+    assert (whole["prescreen"], whole["entries"]) == (None, 2)
+    assert ends(whole) == {"kept": 1, "declined": 1}
+    assert one["prescreen"] == ids.public("pre", newer)
+    assert ends(one) == {"kept": 1}
 
 
 def the_day(days_ago: int) -> date:
