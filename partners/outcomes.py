@@ -1,7 +1,7 @@
 """Outcomes: what a lender reports of a referral, a score or a list's entry, so that promises can be held against what happened."""
 
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId, PartnerId, UserId
 from consent import deletion, endings
 from consent.permits import BUSINESS_ZONE
-from partners.tables import EntryRow, OutcomeRow, ReferralRow
+from partners.tables import EntryRow, OutcomeRow, PrescreenRow, ReferralRow
 from scoring import scores
 
 endings.keep(
@@ -21,6 +21,7 @@ endings.keep(
     "the lender's own record of its own decision and loan, which it reports and the law makes it keep",
 )
 
+ZONES_APART = timedelta(days=1)
 PREFIXES = {"referral": "ref", "score": "scr", "entry": "ent"}
 
 
@@ -84,6 +85,7 @@ async def report(
     await _refuse_erased(act, grant)
     act.concern(user, grant)
     _refuse_impossible(outcome, about, act.now.astimezone(BUSINESS_ZONE).date())
+    await _refuse_before_its_list(act, outcome, about)
     row = await OutcomeRow.create(
         id=ids.ordered_id(),
         partner=lender,
@@ -181,6 +183,22 @@ def _demands_of_an_entry(outcome: Outcome, today: date) -> tuple[tuple[bool, Fau
             Fault("/daily_rate", "missing_or_not_approved", "the approved price, and no other"),
         ),
     )
+
+
+async def _refuse_before_its_list(act: Act, outcome: Outcome, about: About) -> None:
+    """Nobody applied upon a list before it was there: with such a day a bank would put its answer out of the honour rate."""
+    if about.entry is None or outcome.applied_on is None:
+        return
+    listed = await EntryRow.get(id=about.entry, using_db=act.db)
+    ready_at = (await PrescreenRow.get(id=listed.prescreen, using_db=act.db)).ready_at
+    if ready_at is None or outcome.applied_on < _local_day(ready_at):
+        fault = Fault("/applied_on", "before_the_list", "the day of an application upon this list")
+        raise Unacceptable("the report contradicts itself", fault)
+
+
+def _local_day(moment: datetime) -> date:
+    """The first day that it may have been at a moment where a lender is: its zone may be behind ours."""
+    return (moment.astimezone(BUSINESS_ZONE) - ZONES_APART).date()
 
 
 def _demands_of_others(outcome: Outcome) -> tuple[tuple[bool, Fault], ...]:

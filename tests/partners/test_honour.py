@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from support import events, world
-from support.listed import DAY, KEPT, LIMIT, RATE, TODAY, an_entry, report
+from support.listed import DAY, KEPT, LIMIT, RATE, READY_BEFORE, TODAY, an_entry, report
 
 from api import worker
 from compliance import ids
@@ -98,13 +98,13 @@ async def test_a_banks_sum_is_of_all_its_lists_however_many_there_are(bank, monk
     await world.list_made()
     async with open_act(bank, world.LISTING) as act:
         (entry,) = await prescreens.entries(act, newer, after=None, limit=10)
-    await report(bank, entry, KEPT)
+    await report(bank, entry, replace(KEPT, applied_on=TODAY, decided_on=TODAY))
     monkeypatch.setattr(honour, "MOST_LISTS", 1)
     whole, one = await counted()
     assert (whole["prescreen"], whole["entries"]) == (None, 2)
-    assert ends(whole) == {"kept": 1, "declined": 1}
+    assert ends(whole) == {"waiting": 1, "declined": 1}
     assert one["prescreen"] == ids.public("pre", newer)
-    assert ends(one) == {"kept": 1}
+    assert ends(one) == {"waiting": 1}
 
 
 def the_day(days_ago: int) -> date:
@@ -158,6 +158,18 @@ async def test_nobody_reports_about_another_banks_list_nor_about_two_things(bank
     with pytest.raises(Unacceptable):
         async with open_act(bank, None) as act:
             await outcomes.report(act, KEPT, About(entry=entry.id, score=uuid4()))
+
+
+async def test_with_a_day_before_its_list_no_bank_puts_an_answer_out_of_the_rate(bank):
+    entry = await an_entry(bank)
+    worse = replace(KEPT, approved_minor=1)
+    await report(bank, entry, worse)
+    for applied_on in (TODAY - READY_BEFORE - 2 * DAY, date.min):
+        with pytest.raises(Unacceptable) as refused:
+            await report(bank, entry, replace(worse, applied_on=applied_on))
+        assert [fault.pointer for fault in refused.value.faults] == ["/applied_on"]
+    assert ends((await counted())[0]) == {"worse_terms": 1}
+    await report(bank, entry, replace(worse, applied_on=TODAY - READY_BEFORE - DAY))
 
 
 async def test_a_person_finds_it_in_their_copy_under_the_entrys_own_name(bank):
