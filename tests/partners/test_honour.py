@@ -147,7 +147,8 @@ async def test_what_is_said_of_lists_alone(bank, wrong, pointer):
     score = (await world.scored(bank, person)).id
     with pytest.raises(Unacceptable) as refused:
         async with open_act(bank, None) as act:
-            await outcomes.report(act, wrong, About(score=score))
+            today = replace(wrong, decided_on=wrong.decided_on and TODAY)
+            await outcomes.report(act, today, About(score=score))
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
 
@@ -167,7 +168,7 @@ async def test_with_a_day_before_its_list_no_bank_puts_an_answer_out_of_the_rate
     for applied_on in (TODAY - READY_BEFORE - 2 * DAY, date.min):
         with pytest.raises(Unacceptable) as refused:
             await report(bank, entry, replace(worse, applied_on=applied_on))
-        assert [fault.pointer for fault in refused.value.faults] == ["/applied_on"]
+        assert "/applied_on" in {fault.pointer for fault in refused.value.faults}
     assert ends((await counted())[0]) == {"worse_terms": 1}
     await report(bank, entry, replace(worse, applied_on=TODAY - READY_BEFORE - DAY))
 
