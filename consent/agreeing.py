@@ -13,6 +13,7 @@ select g.user_id, p.born_on, array_agg(distinct concat_ws(' ', g.recipient, g.bu
 from consent_grant g join consent_person p on p.id = g.user_id
 where g.user_id = any($1::uuid[]) and $2 = any(g.categories) and g.state = 'active' and g.expires_at > $3
   and g.purpose <> all($4::text[]) and p.born_on is not null and p.erased_at is null
+  and (g.purpose <> $5 or coalesce(p.objected_to_prescreen_at, p.objected_to_automation_at) is null)
 group by g.user_id, p.born_on
 """
 
@@ -26,10 +27,16 @@ def use_of(permit: Permit | PopulationPermit) -> str:
 async def agreed(act: Act, users: Sequence[UserId], category: Category) -> dict[UserId, frozenset[str]]:
     """To which uses of one kind of their data these people agree at present, each who agrees to any.
 
-    Of known age and with a live grant, as for any features (`permits.features_permit`). To look at oneself is no use:
-    nobody else is looked at with it.
+    Of known age and with a live grant, as for any features (`permits.features_permit`); who objects to lists agrees to
+    none. To look at oneself is no use: nobody else is looked at with it.
     """
-    values = [list(users), category, act.now, [Purpose.MODEL_DEVELOPMENT, Purpose.SELF_VIEW]]
+    values = [
+        list(users),
+        category,
+        act.now,
+        [Purpose.MODEL_DEVELOPMENT, Purpose.SELF_VIEW],
+        Purpose.PRESCREEN,
+    ]
     rows = await act.db.execute_query_dict(AGREED, values)
     today = act.now.astimezone(BUSINESS_ZONE).date()
     return {UserId(row["user_id"]): frozenset(row["uses"]) for row in rows if is_adult(row["born_on"], today)}

@@ -59,10 +59,11 @@ PREFIXES = {
     "product": "prd",
     "model": "mdl",
     "prescreen": "pre",
+    "entry": "ent",
     "fact": "fct",
     "pseudonym": "usr",
 }
-STAFF = ("principal", "answered_by")
+STAFF = ("principal", "answered_by", "lifted_by")
 """Who acted, as the log names them: of staff a person learns the role."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run: such a cell begins with an apostrophe."""

@@ -1,8 +1,9 @@
 """Whether banks keep what their lists promise: each application upon an entry, as its bank reported it, counted by its end."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act
@@ -13,7 +14,7 @@ from scoring.governance import performance
 LOOKED_BACK = timedelta(days=365)
 DECIDED_WITHIN_DAYS = 30
 MOST_LISTS = 100
-"""The newest ones are told, each by itself."""
+"""The newest ones are told, each by itself; a bank's sum is of all of its lists."""
 COUNTED = """
 with said as (
     select entry, (array_agg(report order by reported_at desc, id desc))[1] as report,
@@ -32,18 +33,25 @@ with said as (
             and (s.report ->> 'daily_rate')::numeric <= e.daily_rate::numeric then 'kept'
         else 'worse_terms' end as result
     from said s join partners_entry e on e.id = s.entry where s.applied_on >= $1::date
-), newest as (
-    select p.id, c.code, p.entries, p.ready_at from partners_prescreen p join partners_partner c on c.id = p.partner
-    where p.id in (select prescreen from ended) order by p.ready_at desc limit $5
+), lists as (
+    select p.id, c.code, p.entries, p.ready_at, row_number() over (order by p.ready_at desc, p.id) as place
+    from partners_prescreen p join partners_partner c on c.id = p.partner
+    where p.id in (select prescreen from ended)
 )
-select n.id, n.code, n.entries, t.result, count(*) as count from newest n join ended t on t.prescreen = n.id
-group by n.id, n.code, n.entries, n.ready_at, t.result order by n.code, n.ready_at desc
+select null::uuid as id, l.code, t.result, count(*) as count, null::timestamptz as ready_at,
+       (select sum(w.entries) from lists w where w.code = l.code)::bigint as entries
+from lists l join ended t on t.prescreen = l.id group by l.code, t.result
+union all
+select l.id, l.code, t.result, count(*), l.ready_at, l.entries
+from lists l join ended t on t.prescreen = l.id where l.place <= $5
+group by l.id, l.code, t.result, l.ready_at, l.entries
+order by code, ready_at desc nulls first, id
 """
 """A bank's last word on an entry counts, from the first day on that it named as the day of the complete application."""
 
 
 async def of_lists(act: Act) -> list[Mapping[str, Json]]:
-    """For each bank, and then for each of its lists, what became of the applications of the last year.
+    """For each bank, and then for each of its newest lists, what became of the applications of the last year.
 
     An application is in the rate when the 30 days for its decision are over. What a bank offered and what it decided are
     read, by its own report; nothing is read that anybody shared.
@@ -52,22 +60,16 @@ async def of_lists(act: Act) -> list[Mapping[str, Json]]:
     rows = await act.db.execute_query_dict(
         COUNTED, [today - LOOKED_BACK, BUSINESS_ZONE.key, today, DECIDED_WITHIN_DAYS, MOST_LISTS]
     )
-    found: dict[str, dict[str, tuple[int, Counter[str]]]] = {}
+    found: dict[tuple[str, UUID | None], tuple[int, Counter[str]]] = {}
     for row in rows:
-        of_bank = found.setdefault(row["code"], {})
-        _, counted = of_bank.setdefault(ids.public("pre", row["id"]), (row["entries"], Counter()))
+        _, counted = found.setdefault((row["code"], row["id"]), (row["entries"], Counter()))
         counted[row["result"]] += row["count"]
-    return [line for lender, lists in found.items() for line in _lines(lender, lists)]
-
-
-def _lines(lender: str, lists: Mapping[str, tuple[int, Counter[str]]]) -> Sequence[Mapping[str, Json]]:
-    """A bank's sum, and its lists one by one."""
-    whole = sum((counted for _, counted in lists.values()), Counter())
-    lines: list[tuple[str | None, int, Counter[str]]] = [
-        (None, sum(entries for entries, _ in lists.values()), whole)
-    ]
-    lines += [(name, entries, counted) for name, (entries, counted) in lists.items()]
     return [
-        {"lender": lender, "prescreen": name, "entries": entries, **performance.honour_rate(counted)}
-        for name, entries, counted in lines
+        {
+            "lender": lender,
+            "prescreen": ids.public("pre", prescreen) if prescreen else None,
+            "entries": entries,
+            **performance.honour_rate(counted),
+        }
+        for (lender, prescreen), (entries, counted) in found.items()
     ]

@@ -1,7 +1,7 @@
 """Outcomes: what a lender reports of a referral, a score or a list's entry, so that promises can be held against what happened."""
 
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from compliance.refusals import Fault, Unacceptable
 from compliance.vocabulary import GrantId, PartnerId, UserId
 from consent import deletion, endings
 from consent.permits import BUSINESS_ZONE
-from partners.tables import EntryRow, OutcomeRow, ReferralRow
+from partners.tables import EntryRow, OutcomeRow, PrescreenRow, ReferralRow
 from scoring import scores
 
 endings.keep(
@@ -21,6 +21,7 @@ endings.keep(
     "the lender's own record of its own decision and loan, which it reports and the law makes it keep",
 )
 
+ZONES_APART = timedelta(days=1)
 PREFIXES = {"referral": "ref", "score": "scr", "entry": "ent"}
 
 
@@ -80,10 +81,10 @@ async def report(
     `NotFound` for what is not the lender's, `Unacceptable` for what cannot be.
     """
     lender = lender or act.tenant
-    user, grant = await _whose(act, about, lender)
+    user, grant, since = await _found(act, about, lender)
     await _refuse_erased(act, grant)
     act.concern(user, grant)
-    _refuse_impossible(outcome, about, act.now.astimezone(BUSINESS_ZONE).date())
+    _refuse_impossible(outcome, about, _local_day(since), act.now.astimezone(BUSINESS_ZONE).date())
     row = await OutcomeRow.create(
         id=ids.ordered_id(),
         partner=lender,
@@ -107,7 +108,8 @@ async def is_reported(act: Act, outcome: Outcome, about: About) -> bool:
     return await same.using_db(act.db).exists()
 
 
-async def _whose(act: Act, about: About, lender: PartnerId) -> tuple[UserId, GrantId]:
+async def _found(act: Act, about: About, lender: PartnerId) -> tuple[UserId, GrantId, datetime]:
+    """Whom it is about, the grant that it rests on, and since when there has been what a lender could decide upon."""
     named = [each for each in (about.referral, about.score, about.entry) if each]
     if len(named) != 1:
         fault = Fault("/referral", "one_of", "name either a referral, a score or an entry")
@@ -118,7 +120,15 @@ async def _whose(act: Act, about: About, lender: PartnerId) -> tuple[UserId, Gra
     row = await table.filter(id=named[0]).using_db(act.db).first()
     if row is None or row.partner != lender:
         raise await deletion.missing(act, named[0])
-    return UserId(row.user_id), GrantId(row.grant_id)
+    since = row.made_at if isinstance(row, ReferralRow) else await _ready_at(act, row.prescreen)
+    return UserId(row.user_id), GrantId(row.grant_id), since
+
+
+async def _ready_at(act: Act, prescreen: UUID) -> datetime:
+    ready_at = (await PrescreenRow.get(id=prescreen, using_db=act.db)).ready_at
+    if ready_at is None:
+        raise RuntimeError("a list has entries and is not ready")
+    return ready_at
 
 
 async def _refuse_erased(act: Act, grant: GrantId) -> None:
@@ -130,7 +140,8 @@ async def _refuse_erased(act: Act, grant: GrantId) -> None:
         raise KeyErased("this person was deleted at their own request; delete your own copy too")
 
 
-def _refuse_impossible(outcome: Outcome, about: About, today: date) -> None:
+def _refuse_impossible(outcome: Outcome, about: About, since: date, today: date) -> None:
+    """With a day before there was anything, a bank would have it seen through at once, or put it out of an honour rate."""
     lent = outcome.disbursed_minor is not None
     watched = outcome.days_past_due_max is not None or outcome.defaulted is not None
     decided, until = outcome.decided_on, outcome.observed_until
@@ -140,6 +151,10 @@ def _refuse_impossible(outcome: Outcome, about: About, today: date) -> None:
             Fault("/decided_on", "missing_or_undecided", "the day of the decision, unless it is undecided"),
         ),
         (decided is None or decided <= today, Fault("/decided_on", "in_future", "today or before")),
+        (
+            decided is None or decided >= since,
+            Fault("/decided_on", "too_early", "not before you had the referral, the score or the list"),
+        ),
         (
             until is None or (decided is not None and decided <= until <= today),
             Fault("/observed_until", "out_of_range", "from the decision to today"),
@@ -152,14 +167,14 @@ def _refuse_impossible(outcome: Outcome, about: About, today: date) -> None:
             not watched or until is not None,
             Fault("/observed_until", "missing", "say until when repayment was observed"),
         ),
-        *(_demands_of_an_entry(outcome, today) if about.entry else _demands_of_others(outcome)),
+        *(_demands_of_an_entry(outcome, since, today) if about.entry else _demands_of_others(outcome)),
     )
     faults = [fault for holds, fault in demands if not holds]
     if faults:
         raise Unacceptable("the report contradicts itself", *faults)
 
 
-def _demands_of_an_entry(outcome: Outcome, today: date) -> tuple[tuple[bool, Fault], ...]:
+def _demands_of_an_entry(outcome: Outcome, since: date, today: date) -> tuple[tuple[bool, Fault], ...]:
     """Whether the offer was kept can be seen: from when on it was due, and at which limit and price."""
     applied, approved = outcome.applied_on, outcome.decision is Decision.APPROVED
     latest = min(today, outcome.decided_on or today)
@@ -173,6 +188,10 @@ def _demands_of_an_entry(outcome: Outcome, today: date) -> tuple[tuple[bool, Fau
             ),
         ),
         (
+            applied is None or applied >= since,
+            Fault("/applied_on", "too_early", "nobody applied upon a list before it was there"),
+        ),
+        (
             not approved or None not in (outcome.approved_minor, outcome.currency),
             Fault("/approved", "missing", "the limit that was approved, whatever of it is drawn"),
         ),
@@ -181,6 +200,11 @@ def _demands_of_an_entry(outcome: Outcome, today: date) -> tuple[tuple[bool, Fau
             Fault("/daily_rate", "missing_or_not_approved", "the approved price, and no other"),
         ),
     )
+
+
+def _local_day(moment: datetime) -> date:
+    """The first day that it may have been at a moment where a lender is: its zone may be behind ours."""
+    return (moment.astimezone(BUSINESS_ZONE) - ZONES_APART).date()
 
 
 def _demands_of_others(outcome: Outcome) -> tuple[tuple[bool, Fault], ...]:

@@ -81,8 +81,8 @@ def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
         return _from_text(column.kind, raw)
     match column.kind:
         case Kind.TIME:
-            zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
-            return raw.dt.convert_time_zone("UTC").dt.cast_time_unit("us") if zoned else _nothing(Kind.TIME)
+            # Not strict: a count of milliseconds may be further away than any time, and is no reason to stop.
+            return raw.cast(UTC_TIME, strict=False) if _is_zoned(dtype) else _nothing(Kind.TIME)
         case Kind.INTEGER:
             return _whole(raw.cast(pl.Float64))
         case kind:
@@ -95,7 +95,7 @@ def reason(column: Column, dtype: pl.DataType, value: pl.Expr) -> pl.Expr:
     article = "an" if column.kind is Kind.INTEGER else "a"
     unread = pl.lit(f"not_{article}_{column.kind}")
     if column.kind is Kind.TIME:
-        naive = ~raw.str.contains(ZONED) if isinstance(dtype, pl.String) else pl.lit(value=True)
+        naive = ~raw.str.contains(ZONED) if isinstance(dtype, pl.String) else pl.lit(not _is_zoned(dtype))
         unread = pl.when(naive).then(pl.lit("time_without_zone")).otherwise(unread)
     missing = pl.lit("missing") if column.required else pl.lit(None, dtype=pl.String)
     return (
@@ -105,6 +105,10 @@ def reason(column: Column, dtype: pl.DataType, value: pl.Expr) -> pl.Expr:
         .then(unread)
         .otherwise(_out_of_bounds(column.kind, value))
     )
+
+
+def _is_zoned(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
 
 
 def _from_text(kind: Kind, raw: pl.Expr) -> pl.Expr:

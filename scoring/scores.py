@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import version
 from uuid import UUID
@@ -206,12 +206,12 @@ def _recorded(against: Against) -> dict[str, Json]:
     return {"product": ids.public("prd", against.product), "cutoff": against.cutoff}
 
 
-async def subject(act: Act, score: UUID, lender: PartnerId) -> tuple[UserId, GrantId]:
-    """Whom a score of a lender's is about, and the grant that it rests on; or 404."""
+async def subject(act: Act, score: UUID, lender: PartnerId) -> tuple[UserId, GrantId, datetime]:
+    """Whom a score of a lender's is about, the grant that it rests on, and when it was issued; or 404."""
     row = await _found(act, score)
     if row.partner != lender:
         raise NotFound
-    return UserId(row.user_id), GrantId(row.grant_id)
+    return UserId(row.user_id), GrantId(row.grant_id), row.issued_at
 
 
 async def _found(act: Act, score: UUID) -> ScoreRow:

@@ -361,6 +361,7 @@ async def test_a_file_is_loaded_once_and_bad_lines_are_set_aside(found, told, tm
         await world.granted(person, bank)
         await world.granted(person, other)
         mine, theirs = [ids.public("scr", (await world.scored(b, person)).id) for b in (bank, other)]
+    await owner.execute("update scoring_score set issued_at = '2026-01-02'")
     file = tmp_path / "november.csv"
     file.write_text(
         HEADER

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import json
-from datetime import date
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -319,7 +319,9 @@ async def test_an_outcome_on_its_way_goes_with_its_person_and_none_comes_after(o
     [person] = await world.persons(1)
     await world.granted(person, bank)
     score = await world.scored(bank, person)
-    told = outcomes.Outcome(decision=outcomes.Decision.DECLINED, decided_on=date(2026, 1, 1), currency="CNY")
+    told = outcomes.Outcome(
+        decision=outcomes.Decision.DECLINED, decided_on=datetime.now(UTC).date(), currency="CNY"
+    )
     reported, over = asyncio.Event(), asyncio.Event()
 
     async def report():

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ import pytest
 from joserfc import jwt
 from support import oauth_app
 from support import world as whole
-from support.lending import DELIVERER, SINCE, TERMS, Bank, a_lender, a_person, a_product
+from support.lending import DELIVERER, TERMS, Bank, a_lender, a_person, a_product
 from support.oauth_client import OAuthClient
 
 from api import sessions
@@ -139,7 +140,7 @@ async def test_from_a_wish_to_a_repaid_loan(world: World) -> None:
     told = {
         "referral": picked["referral"],
         "decision": "approved",
-        "decided_on": str(SINCE),
+        "decided_on": str(datetime.now(UTC).date()),
         "disbursed": WISH["amount"],
     }
     assert body(await world.call("POST", "/v1/outcomes", told), 201)["id"].startswith("out_")

@@ -13,7 +13,7 @@ from api import worker
 from compliance import ids
 from compliance.act import open_act
 from compliance.vocabulary import Category, Person, StaffRole
-from consent import disputes, permits, statements
+from consent import copies, disputes, permits, statements
 from scoring import population
 
 NONE = {
@@ -351,6 +351,10 @@ async def test_another_officer_lifts_what_was_upheld_in_error_and_the_person_rea
     page = await case.me.call("GET", f"/me/disputes/{raised['id']}{lang}")
     assert why in page.text
     assert "Zhao" not in page.text
+    async with open_act(case.person, None) as act:
+        copy = await copies.make(act, permits.own_permit(act))
+    assert copy.parts["disputes"][0]["lifted_by"] == StaffRole.COMPLIANCE_OFFICER
+    assert "stf_" not in copy.as_json().decode()
     assert "hold_lifted" in await world.kinds(owner, person=case.person.user)
     assert (await case.me.call("GET", f"/me/log{lang}")).status_code == 200
     for other in (StaffRole.RISK_OFFICER, StaffRole.AUDITOR):

@@ -7,15 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support import world
-from support.listed import DAY, KEPT, LIMIT, RATE, TODAY, an_entry, report
+from support import events, world
+from support.listed import DAY, KEPT, LIMIT, RATE, READY_BEFORE, TODAY, an_entry, report
 
 from api import worker
 from compliance import ids
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
+from consent import copies, permits
 from consent.permits import BUSINESS_ZONE
-from partners import honour, outcomes
+from partners import honour, outcomes, prescreens
 from partners.outcomes import About, Decision
 
 DECLINED = replace(KEPT, decision=Decision.DECLINED, currency=None, approved_minor=None, daily_rate=None)
@@ -91,6 +92,21 @@ async def test_a_year_is_looked_back(bank):
     assert await counted() == []
 
 
+async def test_a_banks_sum_is_of_all_its_lists_however_many_there_are(bank, monkeypatch):
+    await report(bank, await an_entry(bank), DECLINED)
+    newer = await world.list_wanted(bank)
+    await world.list_made()
+    async with open_act(bank, world.LISTING) as act:
+        (entry,) = await prescreens.entries(act, newer, after=None, limit=10)
+    await report(bank, entry, replace(KEPT, applied_on=TODAY, decided_on=TODAY))
+    monkeypatch.setattr(honour, "MOST_LISTS", 1)
+    whole, one = await counted()
+    assert (whole["prescreen"], whole["entries"]) == (None, 2)
+    assert ends(whole) == {"waiting": 1, "declined": 1}
+    assert one["prescreen"] == ids.public("pre", newer)
+    assert ends(one) == {"waiting": 1}
+
+
 def the_day(days_ago: int) -> date:
     return TODAY - days_ago * DAY
 
@@ -131,7 +147,8 @@ async def test_what_is_said_of_lists_alone(bank, wrong, pointer):
     score = (await world.scored(bank, person)).id
     with pytest.raises(Unacceptable) as refused:
         async with open_act(bank, None) as act:
-            await outcomes.report(act, wrong, About(score=score))
+            today = replace(wrong, decided_on=wrong.decided_on and TODAY)
+            await outcomes.report(act, today, About(score=score))
     assert [fault.pointer for fault in refused.value.faults] == [pointer]
 
 
@@ -142,6 +159,26 @@ async def test_nobody_reports_about_another_banks_list_nor_about_two_things(bank
     with pytest.raises(Unacceptable):
         async with open_act(bank, None) as act:
             await outcomes.report(act, KEPT, About(entry=entry.id, score=uuid4()))
+
+
+async def test_with_a_day_before_its_list_no_bank_puts_an_answer_out_of_the_rate(bank):
+    entry = await an_entry(bank)
+    worse = replace(KEPT, approved_minor=1)
+    await report(bank, entry, worse)
+    for applied_on in (TODAY - READY_BEFORE - 2 * DAY, date.min):
+        with pytest.raises(Unacceptable) as refused:
+            await report(bank, entry, replace(worse, applied_on=applied_on))
+        assert "/applied_on" in {fault.pointer for fault in refused.value.faults}
+    assert ends((await counted())[0]) == {"worse_terms": 1}
+    await report(bank, entry, replace(worse, applied_on=TODAY - READY_BEFORE - DAY))
+
+
+async def test_a_person_finds_it_in_their_copy_under_the_entrys_own_name(bank):
+    entry = await an_entry(bank)
+    await report(bank, entry, KEPT)
+    async with open_act(events.in_session(entry.user_id), None) as act:
+        parts = (await copies.make(act, permits.own_permit(act))).parts
+    assert parts["reported_outcomes"][0]["entry"] == parts["lists"][0]["id"] == ids.public("ent", entry.id)
 
 
 COPY = """

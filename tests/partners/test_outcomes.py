@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 from support.lending import Market, a_client, a_lender, a_market
+from support.world import STORY
 
 from compliance.act import open_act
 from compliance.refusals import NotFound, Unacceptable
@@ -43,8 +44,14 @@ async def report(
 
 
 async def picked() -> tuple[Market, UUID]:
+    """Somebody picked an offer 200 days ago."""
     market = await a_market()
-    return market, (await market.pick()).referral.id
+    referral = (await market.pick()).referral
+    async with open_act(STORY, None) as act:
+        referral.made_at -= timedelta(days=200)
+        await referral.save(using_db=act.db, update_fields=["made_at"])
+        act.record("score_replayed", {})
+    return market, referral.id
 
 
 async def test_a_report_is_kept_and_recorded(owner):
@@ -73,6 +80,8 @@ async def test_a_decline_carries_no_loan():
     ("changes", "pointer"),
     [
         ({"decided_on": TODAY + timedelta(days=2)}, "/decided_on"),
+        ({"decided_on": TODAY - timedelta(days=203)}, "/decided_on"),
+        ({"decided_on": date.min}, "/decided_on"),
         ({"observed_until": TODAY + timedelta(days=2)}, "/observed_until"),
         ({"observed_until": GOOD.decided_on - timedelta(days=1)}, "/observed_until"),
         ({"observed_until": None}, "/observed_until"),
@@ -126,6 +135,10 @@ async def a_score(owner: asyncpg.Connection, partner: PartnerId, relay: PartnerI
 async def test_the_lender_reports_about_its_score_and_the_bureau_that_relayed_it_does_not(owner):
     market, bureau = await a_market(), await a_lender("beacon", kind=PartnerKind.CREDIT_BUREAU)
     score = await a_score(owner, market.lender, bureau, market.person.user)
+    with pytest.raises(Unacceptable) as refused:  # decided before there was a score: nothing that it promised
+        await report(market.lender, GOOD, score=score)
+    assert [fault.pointer for fault in refused.value.faults] == ["/decided_on"]
+    await owner.execute("update scoring_score set issued_at = issued_at - interval '200 days'")
     await report(market.lender, GOOD, score=score)
     assert await owner.fetchval("select score from partners_outcome") == score
     with pytest.raises(NotFound):

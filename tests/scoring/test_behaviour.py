@@ -298,6 +298,16 @@ def test_naive_parquet_times_are_set_aside(tmp_path):
     assert set_aside(tmp_path, "events") == [{"line": 1, "column": "at", "reason": "time_without_zone"}]
 
 
+def test_a_parquet_time_that_no_clock_shows_is_set_aside_alone(tmp_path):
+    write(tmp_path, "csv", profiles=[PROFILE])
+    times = pl.Series([2**63 - 1, 1_767_225_600_000]).cast(pl.Datetime("ms", "UTC"))
+    pl.DataFrame([EVENT | {"value": 1.0, "count": 1}] * 2).with_columns(at=times).write_parquet(
+        tmp_path / "events.parquet"
+    )
+    assert read(tmp_path).events["at"].to_list() == [datetime(2026, 1, 1, tzinfo=UTC)]
+    assert set_aside(tmp_path, "events") == [{"line": 1, "column": "at", "reason": "not_a_time"}]
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "code"),
     [

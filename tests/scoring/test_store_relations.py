@@ -16,7 +16,7 @@ from api.running import Standing
 from compliance import database as databases
 from compliance.act import open_act
 from compliance.vocabulary import Category
-from consent import copies, disputes, grants, permits
+from consent import agreeing, copies, disputes, grants, objections, permits
 from scoring import behaviour, features, population, registry
 from scoring.answers import corrections
 from scoring.runs import people as runs
@@ -256,6 +256,23 @@ async def test_who_withdraws_is_nobodys_contact_at_the_next_snapshot(found, bank
         await world.withdrawn(events.in_session(gone), grant["id"])
     await taken(found)
     assert (await contacts(owner, user))[0] == 1
+
+
+@pytest.mark.parametrize("objects_to", [objections.object_to_lists, objections.object_to_automation])
+async def test_who_objects_to_lists_is_nobodys_contact_for_them(found, bank, objects_to):
+    async with ground_of(found):
+        (person,) = await world.persons(1)
+        for purpose in (world.SCORING, world.LISTING):
+            await world.granted(person, bank, purpose)
+        agreed = []
+        for objects in (False, True, False):
+            async with open_act(person, None) as act:
+                await objects_to(act, objects=objects)
+            async with open_act(world.STORY, None) as act:
+                uses = (await agreeing.agreed(act, [person.user], Category.SHOPPING))[person.user]
+                act.record("score_replayed", {})
+            agreed.append({use.rpartition(" ")[2] for use in uses})
+    assert agreed == [{world.SCORING, world.LISTING}, {world.SCORING}, {world.SCORING, world.LISTING}]
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from support import world
 from support.world import LISTING
@@ -11,10 +12,12 @@ from compliance.vocabulary import PartnerClient
 from consent.permits import BUSINESS_ZONE
 from partners import outcomes, prescreens
 from partners.outcomes import About, Decision, Outcome
+from partners.tables import PrescreenRow
 
 LIMIT, RATE = 500_000, "0.0004"
 TODAY = datetime.now(UTC).astimezone(BUSINESS_ZONE).date()
 DAY = timedelta(days=1)
+READY_BEFORE = 400 * DAY
 KEPT = Outcome(
     decision=Decision.APPROVED,
     applied_on=TODAY - 31 * DAY,
@@ -26,14 +29,23 @@ KEPT = Outcome(
 
 
 async def an_entry(bank: PartnerClient) -> Any:
-    """Of a list of one person, read by its bank."""
+    """Of a list of one person, read by its bank; the list was ready 400 days ago, before anybody applied."""
     (person,) = await world.persons(1)
     await world.granted(person, bank, LISTING)
     prescreen = await world.list_wanted(bank)
     await world.list_made()
+    await _ready_earlier(prescreen)
     async with open_act(bank, LISTING) as act:
         (entry,) = await prescreens.entries(act, prescreen, after=None, limit=10)
     return entry
+
+
+async def _ready_earlier(prescreen: UUID) -> None:
+    async with open_act(world.STORY, None) as act:
+        row = await PrescreenRow.get(id=prescreen, using_db=act.db)
+        row.ready_at -= READY_BEFORE
+        await row.save(using_db=act.db, update_fields=["ready_at"])
+        act.record("score_replayed", {})
 
 
 async def report(bank: PartnerClient, entry: Any, *told: Outcome) -> None:

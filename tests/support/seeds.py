@@ -56,6 +56,7 @@ class Seeds:
     def bodies(self) -> dict[str, dict[str, Any]]:
         """A right body for each route that reads one."""
         until = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        today = datetime.now(UTC).date().isoformat()
         money = {"amount_minor": 600_000, "currency": "CNY"}
         categories = sorted(ALL)
         return {
@@ -180,10 +181,10 @@ class Seeds:
             },
             "POST /v1/outcomes": {
                 "decision": "approved",
-                "decided_on": "2026-01-01",
+                "decided_on": today,
                 "referral": self.named["referral_id"],
                 "disbursed": money,
-                "observed_until": "2026-01-02",
+                "observed_until": today,
                 "days_past_due_max": 0,
                 "defaulted": False,
             },
