@@ -1,8 +1,9 @@
 """Whether banks keep what their lists promise: each application upon an entry, as its bank reported it, counted by its end."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from compliance import ids
 from compliance.act import Act
@@ -32,14 +33,21 @@ with said as (
             and (s.report ->> 'daily_rate')::numeric <= e.daily_rate::numeric then 'kept'
         else 'worse_terms' end as result
     from said s join partners_entry e on e.id = s.entry where s.applied_on >= $1::date
-), newest as (
-    select p.id, c.code, p.entries, p.ready_at from partners_prescreen p join partners_partner c on c.id = p.partner
-    where p.id in (select prescreen from ended) order by p.ready_at desc limit $5
+), lists as (
+    select p.id, c.code, p.entries, row_number() over (order by p.ready_at desc) as place
+    from partners_prescreen p join partners_partner c on c.id = p.partner
+    where p.ready_at >= ($1::date)::timestamp at time zone $2 or p.id in (select prescreen from ended)
+), parts as (
+    select prescreen, result, count(*) as count from ended group by prescreen, result
+    union all select id, 'entries', coalesce(entries, 0) from lists
 )
-select n.id, n.code, n.entries, t.result, count(*) as count from newest n join ended t on t.prescreen = n.id
-group by n.id, n.code, n.entries, n.ready_at, t.result order by n.code, n.ready_at desc
+select l.code, case when l.place <= $5 then l.id end as list, p.result, sum(p.count)::bigint as count
+from lists l join parts p on p.prescreen = l.id group by 1, 2, 3 order by l.code, min(l.place)
 """
-"""A bank's last word on an entry counts, from the first day on that it named as the day of the complete application."""
+"""A bank's last word on an entry counts, from the first day on that it named as the day of the complete application.
+
+Lists of which nothing was reported are there too, with their entries; those beyond the newest are in their bank's sum.
+"""
 
 
 async def of_lists(act: Act) -> list[Mapping[str, Json]]:
@@ -52,22 +60,20 @@ async def of_lists(act: Act) -> list[Mapping[str, Json]]:
     rows = await act.db.execute_query_dict(
         COUNTED, [today - LOOKED_BACK, BUSINESS_ZONE.key, today, DECIDED_WITHIN_DAYS, MOST_LISTS]
     )
-    found: dict[str, dict[str, tuple[int, Counter[str]]]] = {}
+    found: dict[str, dict[UUID | None, Counter[str]]] = {}
     for row in rows:
-        of_bank = found.setdefault(row["code"], {})
-        _, counted = of_bank.setdefault(ids.public("pre", row["id"]), (row["entries"], Counter()))
-        counted[row["result"]] += row["count"]
+        lists = found.setdefault(row["code"], {})
+        lists.setdefault(row["list"], Counter())[row["result"]] += row["count"]
     return [line for lender, lists in found.items() for line in _lines(lender, lists)]
 
 
-def _lines(lender: str, lists: Mapping[str, tuple[int, Counter[str]]]) -> Sequence[Mapping[str, Json]]:
-    """A bank's sum, and its lists one by one."""
-    whole = sum((counted for _, counted in lists.values()), Counter())
-    lines: list[tuple[str | None, int, Counter[str]]] = [
-        (None, sum(entries for entries, _ in lists.values()), whole)
-    ]
-    lines += [(name, entries, counted) for name, (entries, counted) in lists.items()]
-    return [
-        {"lender": lender, "prescreen": name, "entries": entries, **performance.honour_rate(counted)}
-        for name, entries, counted in lines
-    ]
+def _lines(lender: str, lists: Mapping[UUID | None, Counter[str]]) -> Iterator[Mapping[str, Json]]:
+    """A bank's sum, and its lists one by one, as far as these are told by themselves."""
+    told = {ids.public("pre", each): counted for each, counted in lists.items() if each}
+    for name, counted in {None: sum(lists.values(), Counter()), **told}.items():
+        yield {
+            "lender": lender,
+            "prescreen": name,
+            "entries": counted["entries"],
+            **performance.honour_rate(counted),
+        }
