@@ -69,11 +69,12 @@ async def of_lists(act: Act) -> list[Mapping[str, Json]]:
 
 def _lines(lender: str, lists: Mapping[UUID | None, Counter[str]]) -> Iterator[Mapping[str, Json]]:
     """A bank's sum, and its lists one by one, as far as these are told by themselves."""
-    told = {ids.public("pre", each): counted for each, counted in lists.items() if each}
-    for name, counted in {None: sum(lists.values(), Counter()), **told}.items():
-        yield {
-            "lender": lender,
-            "prescreen": name,
-            "entries": counted["entries"],
-            **performance.honour_rate(counted),
-        }
+    yield _line(lender, None, sum(lists.values(), Counter()))
+    for each, counted in lists.items():
+        if each:
+            yield _line(lender, ids.public("pre", each), counted)
+
+
+def _line(lender: str, name: str | None, counted: Counter[str]) -> Mapping[str, Json]:
+    rate = performance.honour_rate(counted)
+    return {"lender": lender, "prescreen": name, "entries": counted["entries"], **rate}
