@@ -152,7 +152,7 @@ async def _reported(line: Told, lender: PartnerId) -> bool | SetAside:
 async def _report(line: Told, lender: PartnerId) -> bool:
     """Whether it was news."""
     async with open_act(OPERATOR, None) as act:
-        if await outcomes.is_reported(act, line.outcome, line.about):
+        if await outcomes.is_reported(act, line.outcome, line.about, lender):
             act.record("outcome_repeated", {"line": line.line}, partner=lender)
             return False
         await outcomes.report(act, line.outcome, line.about, lender)

@@ -1,7 +1,7 @@
 """Whether banks keep what their lists promise: each application upon an entry, as its bank reported it, counted by its end."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -34,20 +34,20 @@ with said as (
         else 'worse_terms' end as result
     from said s join partners_entry e on e.id = s.entry where s.applied_on >= $1::date
 ), lists as (
-    select p.id, c.code, p.entries, p.ready_at, row_number() over (order by p.ready_at desc, p.id) as place
+    select p.id, c.code, p.entries, row_number() over (order by p.ready_at desc, p.id) as place
     from partners_prescreen p join partners_partner c on c.id = p.partner
-    where p.id in (select prescreen from ended)
+    where p.ready_at >= ($1::date)::timestamp at time zone $2 or p.id in (select prescreen from ended)
+), parts as (
+    select prescreen, result, count(*) as count from ended group by prescreen, result
+    union all select id, 'entries', coalesce(entries, 0) from lists
 )
-select null::uuid as id, l.code, t.result, count(*) as count, null::timestamptz as ready_at,
-       (select sum(w.entries) from lists w where w.code = l.code)::bigint as entries
-from lists l join ended t on t.prescreen = l.id group by l.code, t.result
-union all
-select l.id, l.code, t.result, count(*), l.ready_at, l.entries
-from lists l join ended t on t.prescreen = l.id where l.place <= $5
-group by l.id, l.code, t.result, l.ready_at, l.entries
-order by code, ready_at desc nulls first, id
+select l.code, case when l.place <= $5 then l.id end as list, p.result, sum(p.count)::bigint as count
+from lists l join parts p on p.prescreen = l.id group by 1, 2, 3 order by l.code, min(l.place)
 """
-"""A bank's last word on an entry counts, from the first day on that it named as the day of the complete application."""
+"""A bank's last word on an entry counts, from the first day on that it named as the day of the complete application.
+
+Lists of which nothing was reported are there too, with their entries; those beyond the newest are in their bank's sum.
+"""
 
 
 async def of_lists(act: Act) -> list[Mapping[str, Json]]:
@@ -60,16 +60,21 @@ async def of_lists(act: Act) -> list[Mapping[str, Json]]:
     rows = await act.db.execute_query_dict(
         COUNTED, [today - LOOKED_BACK, BUSINESS_ZONE.key, today, DECIDED_WITHIN_DAYS, MOST_LISTS]
     )
-    found: dict[tuple[str, UUID | None], tuple[int, Counter[str]]] = {}
+    found: dict[str, dict[UUID | None, Counter[str]]] = {}
     for row in rows:
-        _, counted = found.setdefault((row["code"], row["id"]), (row["entries"], Counter()))
-        counted[row["result"]] += row["count"]
-    return [
-        {
-            "lender": lender,
-            "prescreen": ids.public("pre", prescreen) if prescreen else None,
-            "entries": entries,
-            **performance.honour_rate(counted),
-        }
-        for (lender, prescreen), (entries, counted) in found.items()
-    ]
+        lists = found.setdefault(row["code"], {})
+        lists.setdefault(row["list"], Counter())[row["result"]] += row["count"]
+    return [line for lender, lists in found.items() for line in _lines(lender, lists)]
+
+
+def _lines(lender: str, lists: Mapping[UUID | None, Counter[str]]) -> Iterator[Mapping[str, Json]]:
+    """A bank's sum, and its lists one by one, as far as these are told by themselves."""
+    yield _line(lender, None, sum(lists.values(), Counter()))
+    for each, counted in lists.items():
+        if each:
+            yield _line(lender, ids.public("pre", each), counted)
+
+
+def _line(lender: str, name: str | None, counted: Counter[str]) -> Mapping[str, Json]:
+    rate = performance.honour_rate(counted)
+    return {"lender": lender, "prescreen": name, "entries": counted["entries"], **rate}

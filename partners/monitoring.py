@@ -22,13 +22,18 @@ from scoring.monitoring import readings
 from scoring.monitoring.readings import LeftOut, Readings
 
 EVERY = timedelta(days=1)
-MOST_OUTCOMES = 200_000
+MOST_OUTCOMES, MOST_LONG_DECIDED = 200_000, 100_000
 OUTCOMES = """
 select score, (array_agg(report ->> 'decision' order by reported_at desc))[1] as decision,
        min((report ->> 'decided_on')::date) as decided_on, max((report ->> 'observed_until')::date) as observed_until,
        bool_or(coalesce((report ->> 'defaulted')::boolean, (report ->> 'days_past_due_max')::int >= 90)) as defaulted,
        bool_or(counted_at is not null) as counted
 from partners_outcome where score = any($2::uuid[]) group by score order by max(reported_at) desc limit $1
+"""
+LONG_DECIDED = """
+select o.score from partners_outcome o join scoring_score s on s.id = o.score and s.model = $1
+where o.report ->> 'decision' = 'approved' and (o.report ->> 'decided_on')::date <= $2
+group by o.score order by max(o.report ->> 'decided_on') desc limit $3
 """
 COUNTED = "update partners_outcome set counted_at = $1 where score = any($2::uuid[]) and counted_at is null"
 CELLS = """
@@ -111,7 +116,7 @@ async def is_due(upkeep: Upkeep) -> bool:
 
 async def gather(act: Act) -> Seen:
     """Read what was issued and what was reported of it; count for good what is seen through (`loans_counted`)."""
-    read = await readings.gather(act)
+    read = await readings.gather(act, await _long_decided(act))
     await act.db.execute_query_dict(ALONE)
     rows = await act.db.execute_query_dict(OUTCOMES, [MOST_OUTCOMES, list(read.scores)])
     told = {row["score"]: Reported(*(row[name] for name in REPORTED)) for row in rows}
@@ -129,6 +134,15 @@ async def gather(act: Act) -> Seen:
         honoured=performance.honoured(counted["kept"], counted["approved"]),
         lists=await honour.of_lists(act),
     )
+
+
+async def _long_decided(act: Act) -> list[UUID]:
+    """Scores of the model in use whose loans may be seen through by now: the horizon is over since the decision."""
+    model = await registry.champion(act)
+    horizon = timedelta(days=registry.scorer(model.digest).manifest.horizon_days)
+    until = act.now.astimezone(BUSINESS_ZONE).date() - horizon
+    rows = await act.db.execute_query_dict(LONG_DECIDED, [model.id, until, MOST_LONG_DECIDED])
+    return [row["score"] for row in rows]
 
 
 async def _count(act: Act, read: Readings, issued: Issued) -> Issued:

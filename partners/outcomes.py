@@ -102,10 +102,14 @@ async def report(
     return row
 
 
-async def is_reported(act: Act, outcome: Outcome, about: About) -> bool:
-    """Whether the very same was reported before: a file that is loaded twice changes nothing."""
-    same = OutcomeRow.filter(**asdict(about), report=_write(outcome))
-    return await same.using_db(act.db).exists()
+async def is_reported(act: Act, outcome: Outcome, about: About, lender: PartnerId) -> bool:
+    """Whether it says what the lender said of it last: a file that is loaded twice changes nothing.
+
+    What was said before that and is said again is news: the last word counts.
+    """
+    said = OutcomeRow.filter(**asdict(about), partner=lender).using_db(act.db)
+    last = await said.order_by("-reported_at", "-id").first()
+    return last is not None and last.report == _write(outcome)
 
 
 async def _found(act: Act, about: About, lender: PartnerId) -> tuple[UserId, GrantId, datetime]:

@@ -16,23 +16,26 @@ LEAST_TREES = 20
 LEAF_PENALTY, SEEN_ROWS = 20.0, 0.7
 LEAST_SEEN_SHARE, SEEN_COLUMNS = 0.3, 12
 """Each split chooses among a third of the columns, each tree among some of the rows: steadier, and quicker."""
-STUDENT_COPIES, STUDENT_RATE, STUDENT_PENALTY = 6, 0.15, 3.0
-"""What a teacher says has no chance in it, so a student may learn it fast, from many copies, almost unpenalised."""
+LOSS = "CrossEntropy"
+"""Of an outcome it is the log loss, of a probability what a student learns by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How much is grown.
 
-    At most `trees` on `copies` of each row with other categories hidden; a student where there is anything to hide;
-    `twins` for intervals.
+    At most `trees` on `copies` of each row with other categories hidden; where there is anything to hide a student of
+    so many trees more, from copies of its own; `twins` for intervals. What a teacher says has no chance in it: a student
+    may learn it fast and almost unpenalised.
     """
 
     trees: int = 1_500
     depth: int = 5
     learning_rate: float = 0.03
-    student_trees: int = 400
-    student_depth: int = 6
+    student_trees: int = 300
+    student_copies: int = 6
+    student_rate: float = 0.15
+    student_penalty: float = 3.0
     copies: int = 3
     folds: int = 5
     twins: int = 8
@@ -65,7 +68,7 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
     can be hidden, CatBoost reads a hidden value as the smallest, and a constraint would make hiding it the best or
     the worst there is. The card reports instead how often the trees run against a feature's stated direction.
     """
-    booster = _booster(lesson, way, LEAF_PENALTY, "Logloss")
+    booster = _booster(lesson, way, LEAF_PENALTY)
     learned = _pool(lesson, rows, way)
     if watched is None:
         return booster.fit(learned)
@@ -80,31 +83,29 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
 def student(
     lesson: Lesson, rows: Rows, teacher: catboost.CatBoostClassifier, way: Way
 ) -> catboost.CatBoostClassifier:
-    """Grow trees that say of each row, whatever of it is hidden, what the teacher says of all it holds.
+    """Let a teacher grow on until it says of each row, whatever of it is hidden, what it said of all that the row holds.
 
     Distillation (Bucila, Caruana, Niculescu-Mizil 2006). An outcome is one of two; the teacher's probability has no
     such noise, so that even what a single category tells is learnt to its ends: the mean of what a set says is the
-    mean of what everything says. With one category there is nothing to hide and the teacher is the model.
+    mean of what everything says. Of everything the student says what its teacher does. With one category there is
+    nothing to hide and the teacher is the model.
     """
     if len(lesson.categories) == 1:
         return teacher
     said = np.zeros(len(lesson.defaulted))
     whole = np.asfortranarray(lessons.shown(lesson, rows, lesson.enough[rows]))
     said[rows] = teacher.predict_proba(whole)[:, 1]
-    random = np.random.default_rng(way.seed)
-    shown, source = lessons.copies(lesson, rows, STUDENT_COPIES, random, sizes_alike=True)
+    recipe, random = way.recipe, np.random.default_rng(way.seed)
+    shown, source = lessons.copies(lesson, rows, recipe.student_copies, random, sizes_alike=True)
     values = np.asfortranarray(lessons.shown(lesson, source, shown))
-    recipe = replace(
-        way.recipe,
-        trees=way.recipe.student_trees,
-        depth=way.recipe.student_depth,
-        learning_rate=STUDENT_RATE,
+    grown = replace(
+        way, recipe=replace(recipe, trees=recipe.student_trees, learning_rate=recipe.student_rate)
     )
-    booster = _booster(lesson, replace(way, recipe=recipe), STUDENT_PENALTY, "CrossEntropy")
-    return booster.fit(catboost.Pool(values, said[source].astype(np.float32)))
+    booster = _booster(lesson, grown, recipe.student_penalty)
+    return booster.fit(catboost.Pool(values, said[source].astype(np.float32)), init_model=teacher)
 
 
-def _booster(lesson: Lesson, way: Way, penalty: float, loss: str) -> catboost.CatBoostClassifier:
+def _booster(lesson: Lesson, way: Way, penalty: float) -> catboost.CatBoostClassifier:
     return catboost.CatBoostClassifier(
         iterations=way.recipe.trees,
         depth=way.recipe.depth,
@@ -113,7 +114,7 @@ def _booster(lesson: Lesson, way: Way, penalty: float, loss: str) -> catboost.Ca
         rsm=min(1.0, max(LEAST_SEEN_SHARE, SEEN_COLUMNS / len(lesson.inputs))),
         bootstrap_type="Bernoulli",
         subsample=SEEN_ROWS,
-        loss_function=loss,
+        loss_function=LOSS,
         boosting_type="Plain",
         grow_policy="SymmetricTree",
         nan_mode="Min",

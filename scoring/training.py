@@ -265,8 +265,9 @@ def _cutoffs(scale: Scale, log_odds: Floats) -> tuple[int, ...]:
 def _export(booster: catboost.CatBoostClassifier) -> tuple[bytes, bytes]:
     """Return the trees as canonical JSON and the model in CatBoost's own form, without what changes by run."""
     metadata = booster.get_metadata()
-    for name in CHANGES_BY_RUN:
-        del metadata[name]
+    for name in list(metadata.keys()):
+        if name.rpartition(":")[2] in CHANGES_BY_RUN:  # a student has its teacher's too
+            del metadata[name]
     with tempfile.TemporaryDirectory() as scratch:
         as_json, native = Path(scratch) / manifest.TREES, Path(scratch) / manifest.CATBOOST
         booster.save_model(str(as_json), format="json")

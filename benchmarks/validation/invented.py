@@ -23,7 +23,7 @@ UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 PART = 20_000
 SEED = 2_026
 FIT_SHARE = 0.6
-OF_FEW = Recipe(trees=150, student_trees=200, learning_rate=0.05, folds=3, twins=4)
+OF_FEW = Recipe(trees=150, student_trees=100, learning_rate=0.05, folds=3, twins=4)
 """Few people only try the checks themselves; of many, models are made as everybody's are."""
 
 Flags = NDArray[np.bool_]

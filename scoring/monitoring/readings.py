@@ -1,6 +1,6 @@
 """What was issued, read for counting while its consent is alive: no name, no text and no id of a person leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,11 +19,15 @@ from scoring.registry import InUse, State
 from scoring.scorer import unpack
 
 MOST_SCORES = 100_000
-"""The newest ones are read."""
+"""So many of the newest ones are read, and beside them those that were decided on long enough ago."""
 AT_ONCE = 2_000
 RECENT = timedelta(days=90)
 """Drift is measured on what was issued in this time."""
 SCORES = """
+with newest as (
+    select s.id from scoring_score s join consent_grant g on g.id = s.grant_id and g.state = 'active' and g.expires_at > $5
+    where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $4
+)
 select s.id, s.points, s.probability::float8 as probability, s.band, s.issued_at, s.used,
        h.log_odds::float8 as challenger,
        case when 'declared' = any(s.used) then f.attributes ->> 'region' end as region,
@@ -34,7 +38,8 @@ from scoring_score s
   left join scoring_feature f on f.user_id = s.user_id
   left join scoring_model c on c.product = $2 and c.state = $3
   left join scoring_shadow h on h.score = s.id and h.model = c.id
-where s.model = $1 and s.set_aside_at is null order by s.issued_at desc limit $4
+where s.model = $1 and s.set_aside_at is null and s.id in (select id from newest union select unnest($6::uuid[]))
+order by s.issued_at desc
 """
 VECTORS = """
 select s.id, s.issued_at, s.vector from scoring_score s
@@ -90,12 +95,16 @@ class Readings:
     recent_scores: LeftOut
 
 
-async def gather(act: Act) -> Readings:
-    """Read what the model in use has issued. Records `model_watched`, with how many scores."""
+async def gather(act: Act, decided: Sequence[UUID]) -> Readings:
+    """Read what the model in use has issued: the newest scores, and those whose loans were `decided` on long enough ago.
+
+    Where many scores are issued, none of the newest is of a loan that could be seen through yet. Records
+    `model_watched`, with how many scores.
+    """
     model = await registry.champion(act)
     row, stated = await registry.find(act, model.digest), registry.scorer(model.digest).manifest
     rows = await act.db.execute_query_dict(
-        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES, act.now]
+        SCORES, [model.id, registry.PRODUCT, State.CHALLENGER, MOST_SCORES, act.now, list(decided)]
     )
     since, used = act.now - RECENT, set(row.card.get("points", {}).get("used", ()))
     then = {name: drift.decode(told) for name, told in row.card.get("inputs", {}).items()}

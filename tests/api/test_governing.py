@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import altered_models, monitored, small_incomes, small_models, web_site, world
+from support.listed import TODAY
 from support.web_site import Site
 
 from api import governing, web
@@ -394,6 +395,23 @@ async def test_a_file_is_loaded_once_and_bad_lines_are_set_aside(found, told, tm
     assert [tuple(row) for row in facts] == [(bank.partner, person.user)]
     with pytest.raises(Unacceptable):
         await governing.load_outcomes(found, file, "gamma")
+
+
+async def test_what_is_said_again_after_something_else_is_news(found, told, tmp_path, owner):
+    async with governing.databases.opened(found.database, found.settings.home, found.settings.origin):
+        await world.put_model_in_use()
+        await world.open_channel()
+        bank, (person,) = await world.a_bank(), await world.persons(1)
+        await world.granted(person, bank)
+        score = ids.public("scr", (await world.scored(bank, person)).id)
+    told()
+    file = tmp_path / "december.csv"
+    for decision, kept in (("declined", 1), ("withdrawn", 1), ("declined", 1), ("declined", 0)):
+        file.write_text(f"score,decision,decided_on\n{score},{decision},{TODAY}\n")
+        assert await governing.load_outcomes(found, file, "alpha") == 0
+        assert told()[0]["kept"] == kept
+    last = "select report from partners_outcome order by reported_at desc, id desc"
+    assert json.loads(await owner.fetchval(last))["decision"] == "declined"
 
 
 async def test_bad_lines_are_kept_as_they_come_and_apart(found, told, tmp_path):

@@ -87,9 +87,31 @@ async def test_the_day_after_the_entrys_validity_is_too_late(bank, owner):
 
 
 async def test_a_year_is_looked_back(bank):
-    entry = await an_entry(bank)
+    entry = await an_entry(bank, ready_before=400 * DAY)
     await report(bank, entry, replace(KEPT, applied_on=TODAY - 366 * DAY))
     assert await counted() == []
+
+
+async def test_a_list_of_which_nothing_is_reported_stands_there_with_its_entries(bank, owner):
+    silent = await an_entry(bank)
+    await report(bank, await an_entry(bank), KEPT)
+    whole, *lists = await counted()
+    (other,) = [line for line in lists if line["prescreen"] == ids.public("pre", silent.prescreen)]
+    assert (ends(whole), whole["entries"]) == ({"kept": 1}, sum(line["entries"] for line in lists))
+    assert (ends(other), other["entries"] > 0) == ({}, True)
+    long_ago = datetime.combine(TODAY - 366 * DAY, datetime.min.time(), BUSINESS_ZONE)
+    await owner.execute("update partners_prescreen set ready_at = $1", long_ago)
+    whole, one = await counted()
+    assert (whole["entries"], ends(one)) == (one["entries"], {"kept": 1})
+
+
+async def test_older_lists_stay_in_their_banks_sum(bank, monkeypatch):
+    for told in (DECLINED, KEPT):
+        await report(bank, await an_entry(bank), told)
+    monkeypatch.setattr(honour, "MOST_LISTS", 1)
+    whole, newest = await counted()
+    assert (ends(whole), ends(newest)) == ({"kept": 1, "declined": 1}, {"kept": 1})
+    assert whole["decided"] == 2
 
 
 async def test_a_banks_sum_is_of_all_its_lists_however_many_there_are(bank, monkeypatch):

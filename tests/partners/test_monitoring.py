@@ -16,6 +16,7 @@ from partners import monitoring, outcomes
 from partners.monitoring import Report, Reported
 from partners.outcomes import About, Decision, Outcome
 from scoring import registry
+from scoring.monitoring import readings
 
 TODAY = date(2026, 11, 28)
 
@@ -133,6 +134,16 @@ async def test_too_young_a_book_says_nothing(bank, owner):
     told: Any = (await worker.watch_now()).figures
     assert told["ranking"] == {"rows": 0, "defaults": 0, "evidence": "insufficient_evidence"}
     assert {each["state"] for each in told["calibration"]} == {"insufficient_evidence"}
+
+
+async def test_however_many_scores_are_newer_what_is_seen_through_is_read(bank, owner, monkeypatch):
+    await monitored.a_year(owner, bank, rows=500, days_ago=400)
+    await monitored.a_year(owner, bank, rows=200, matured=False)
+    monkeypatch.setattr(readings, "MOST_SCORES", 200)
+    told: Any = (await worker.watch_now()).figures
+    assert told["recent"] == 200
+    assert told["ranking"]["rows"] == sum(each["rows"] for each in told["calibration"]) == 400
+    assert await owner.fetchval("select sum(loans) from partners_seen_through") > 300
 
 
 async def test_it_is_done_once_a_day_and_only_where_a_model_is_in_use(ground, owner):

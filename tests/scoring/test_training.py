@@ -121,6 +121,26 @@ def test_a_student_learns_what_its_teacher_says_and_no_outcome(outcomes: np.ndar
     assert np.corrcoef(taught, told)[0, 1] > 0.95
 
 
+def gap(told: Any, everything: np.ndarray, rows: np.ndarray) -> float:
+    """How far off, on the mean of thirds of people, each category alone is from what is said of everything."""
+    gaps = []
+    for used, flags in lessons.subsets(LESSON).items():
+        if len(used) == 1:
+            alone = evaluation.probability(boosting.predict(told, LESSON, rows, flags))
+            thirds = np.array_split(np.argsort(alone, kind="stable"), 3)
+            gaps += [abs(alone[third].mean() - everything[third].mean()) for third in thirds]
+    return float(np.mean(gaps))
+
+
+def test_what_a_student_says_of_a_set_is_on_the_mean_what_it_says_of_everything() -> None:
+    rows, way = np.flatnonzero(FIT), Way(small_models.RECIPE, 7, 1, lambda _: None)
+    teacher = boosting.boost(LESSON, rows, way)
+    student = boosting.student(LESSON, rows, teacher, way)
+    whole, flags = rows[LESSON.enough[rows].all(axis=1)], np.ones(len(LESSON.categories), np.bool_)
+    everything = evaluation.probability(boosting.predict(teacher, LESSON, whole, flags))
+    assert gap(student, everything, whole) < 0.7 * gap(teacher, everything, whole)
+
+
 def test_with_one_category_the_teacher_is_the_model() -> None:
     one = replace(LESSON, categories=LESSON.categories[:1])
     teacher = object()

@@ -18,9 +18,7 @@ from scoring.boosting import Recipe
 from scoring.training import CannotTrain
 
 DEVELOPER = Worker("developer")
-QUICK = Recipe(
-    trees=40, student_trees=60, student_depth=3, depth=3, learning_rate=0.1, copies=2, folds=2, twins=4
-)
+QUICK = Recipe(trees=40, student_trees=30, depth=3, learning_rate=0.1, copies=2, folds=2, twins=4)
 
 
 async def read(folder, tmp_path):

@@ -17,7 +17,7 @@ from partners.tables import PrescreenRow
 LIMIT, RATE = 500_000, "0.0004"
 TODAY = datetime.now(UTC).astimezone(BUSINESS_ZONE).date()
 DAY = timedelta(days=1)
-READY_BEFORE = 400 * DAY
+READY_BEFORE = 40 * DAY
 KEPT = Outcome(
     decision=Decision.APPROVED,
     applied_on=TODAY - 31 * DAY,
@@ -28,22 +28,22 @@ KEPT = Outcome(
 )
 
 
-async def an_entry(bank: PartnerClient) -> Any:
-    """Of a list of one person, read by its bank; the list was ready 400 days ago, before anybody applied."""
+async def an_entry(bank: PartnerClient, ready_before: timedelta = READY_BEFORE) -> Any:
+    """Of a new list, about somebody new, read by its bank; it was ready so long ago, before anybody applied."""
     (person,) = await world.persons(1)
     await world.granted(person, bank, LISTING)
     prescreen = await world.list_wanted(bank)
     await world.list_made()
-    await _ready_earlier(prescreen)
+    await _ready_earlier(prescreen, ready_before)
     async with open_act(bank, LISTING) as act:
-        (entry,) = await prescreens.entries(act, prescreen, after=None, limit=10)
-    return entry
+        entries = await prescreens.entries(act, prescreen, after=None, limit=10)
+    return next(entry for entry in entries if entry.user_id == person.user)
 
 
-async def _ready_earlier(prescreen: UUID) -> None:
+async def _ready_earlier(prescreen: UUID, before: timedelta) -> None:
     async with open_act(world.STORY, None) as act:
         row = await PrescreenRow.get(id=prescreen, using_db=act.db)
-        row.ready_at -= READY_BEFORE
+        row.ready_at -= before
         await row.save(using_db=act.db, update_fields=["ready_at"])
         act.record("score_replayed", {})
 

@@ -14,9 +14,7 @@ from scoring.policy import Scale
 from scoring.scorer import Evidence, Scorer
 from scoring.training import Artifact, Recipe
 
-RECIPE = Recipe(
-    trees=40, student_trees=60, student_depth=3, depth=3, learning_rate=0.1, copies=3, folds=2, twins=6
-)
+RECIPE = Recipe(trees=40, student_trees=30, depth=3, learning_rate=0.1, copies=3, folds=2, twins=6)
 LATE = "late_count_30d"
 """What the feature of CH-001 is called: hints are told of measures that the public catalogue has."""
 REASONS = {
