@@ -32,6 +32,7 @@ from scoring.store import (
     catching_up,
     compaction,
     holding,  # noqa: F401 - declares that a deletion reaches the files
+    parting,
     retention,
 )
 
@@ -42,6 +43,7 @@ EXPIRY_EVERY_SECONDS = 5.0
 OVERDUE_EVERY_SECONDS = 60.0
 DELETIONS_EVERY_SECONDS = 2.0
 DEPARTURES_EVERY_SECONDS = 5.0
+CONTACTS_EVERY_SECONDS = 2.0
 CAPSULES_EVERY_SECONDS = 3_600.0
 FILING_EVERY_SECONDS = 5.0
 RETENTION_EVERY_SECONDS = 60.0
@@ -94,6 +96,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("expiry", end_expired, EXPIRY_EVERY_SECONDS),
         Job("deletions", finish_deletions, DELETIONS_EVERY_SECONDS),
         Job("departures", take_out_departed, DEPARTURES_EVERY_SECONDS),
+        Job("contacts", hide_contacts, CONTACTS_EVERY_SECONDS),
         Job("behaviour", file_behaviour, FILING_EVERY_SECONDS),
         Job("retention", forget_old_behaviour, RETENTION_EVERY_SECONDS),
         Job("features", prepare_features, FEATURES_EVERY_SECONDS),
@@ -171,6 +174,12 @@ async def take_out_departed() -> bool:
     """Take people out of population runs whose consent to lists has ended."""
     async with open_upkeep(FILER) as upkeep:
         return await departures.take_out(upkeep, DONE_AT_ONCE) > 0
+
+
+async def hide_contacts() -> bool:
+    """Hide the contacts that count somebody who took their consent back, or who is gone."""
+    async with open_upkeep(FILER) as upkeep:
+        return await parting.hide(upkeep, DONE_AT_ONCE) > 0
 
 
 async def file_behaviour() -> bool:

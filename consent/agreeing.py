@@ -20,8 +20,12 @@ group by g.user_id, p.born_on
 
 def use_of(permit: Permit | PopulationPermit) -> str:
     """A use as two people agree to the same one: by whom, through whom, for what."""
-    parts: tuple[UUID | Purpose | None, ...] = (permit.recipient, permit.bureau, permit.purpose)
-    return " ".join(str(part) for part in parts if part)
+    return named(permit.recipient, permit.bureau, permit.purpose)
+
+
+def named(recipient: UUID, bureau: UUID | None, purpose: str) -> str:
+    """A use by its name, as the database writes it."""
+    return " ".join(str(part) for part in (recipient, bureau, purpose) if part)
 
 
 async def agreed(act: Act, users: Sequence[UserId], category: Category) -> dict[UserId, frozenset[str]]:

@@ -1,13 +1,18 @@
 """What stops here when a grant ends, apart from the code that evaluates: stopping must work while scoring does not."""
 
 from compliance.act import Act
-from compliance.vocabulary import Purpose
+from compliance.vocabulary import Category, Purpose
 from consent import endings
 from consent.endings import Ended, on_grant_ended
 
 DEPART = """
 insert into scoring_departure (grant_id, user_id, recipient)
 select id, user_id, recipient from consent_grant where id = $1 and bureau is null
+"""
+
+CONTACTS_LEFT = """
+insert into scoring_contact_left (user_id, grant_id)
+select user_id, id from consent_grant where id = $1 and $2 = any(categories)
 """
 
 endings.keep(
@@ -30,3 +35,9 @@ async def leave_runs(act: Act, ended: Ended) -> None:
     """
     if ended.purpose is Purpose.PRESCREEN:
         await act.db.execute_query(DEPART, [ended.grant])
+
+
+@on_grant_ended("scoring_contact_left")
+async def leave_contacts(act: Act, ended: Ended) -> None:
+    """Without the consent nobody is anybody's contact for that use: the worker hides the contacts that count them."""
+    await act.db.execute_query(CONTACTS_LEFT, [ended.grant, Category.SOCIAL_GRAPH])

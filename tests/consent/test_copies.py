@@ -19,6 +19,7 @@ OF_NO_PART = {
     "api_session": "the evidence of each consent says how one was signed in",
     "scoring_behaviour": "the events that wait, shown with those in files",
     "scoring_prepared": "a note that the features, which are shown, were computed for a consent",
+    "scoring_contact_left": "the end of a consent, which is shown, until contacts that count it are hidden",
     "scoring_departure": "the end of a consent, which is shown, until the files of lists follow it",
     "api_link": "likewise",
     "api_password": "likewise; a hash of it is shown to nobody",

@@ -1,5 +1,7 @@
 """Who was in touch with whom: kept once for both ends, counted only where both agreed to the same use, gone with either."""
 
+import asyncio
+import contextvars
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,11 +19,11 @@ from compliance import database as databases
 from compliance.act import open_act
 from compliance.vocabulary import Category
 from consent import agreeing, copies, disputes, grants, objections, permits
-from scoring import behaviour, features, population, registry
+from scoring import behaviour, buckets, features, population, registry
 from scoring.answers import corrections
 from scoring.runs import people as runs
 from scoring.scorer import unpack
-from scoring.store import relations, snapshot
+from scoring.store import locks, relations, snapshot
 
 NOW = datetime.now(UTC)
 CUTOFF = NOW - timedelta(days=1)
@@ -256,6 +258,56 @@ async def test_who_withdraws_is_nobodys_contact_at_the_next_snapshot(found, bank
         await world.withdrawn(events.in_session(gone), grant["id"])
     await taken(found)
     assert (await contacts(owner, user))[0] == 1
+
+
+@pytest.mark.parametrize("leaves", ["withdraws", "is deleted"])
+async def test_who_leaves_counts_for_nobody_from_the_next_turn_of_the_worker(
+    found, bank, other_bank, owner, tmp_path, capsys, leaves
+):
+    (a, user), (b, gone), (c, stays) = (await known(found, 3, bank)).items()
+    await loaded(found, write(tmp_path, [edge(a, b), edge(a, c)]), capsys)
+    await taken(found)
+    [grant] = await owner.fetch("select id from consent_grant where user_id = $1", gone)
+    [elsewhere] = await share(found, stays, other_bank)
+    async with ground_of(found):
+        await world.withdrawn(events.in_session(stays), elsewhere)
+        assert await worker.hide_contacts()
+        assert (await evidence_of(bank, user))[0] == 2  # another use than the one they were counted for
+        if leaves == "withdraws":
+            await world.withdrawn(events.in_session(gone), grant["id"])
+        else:
+            await world.deleted(events.in_session(gone))
+        assert await worker.hide_contacts()
+        assert await evidence_of(bank, user) == (None, 0)
+        assert not await worker.hide_contacts()
+        assert (await evidence_of(bank, stays))[0] == 1
+    await taken(found)
+    async with ground_of(found):
+        assert (await evidence_of(bank, user))[0] == 1
+
+
+async def test_contacts_are_not_hidden_while_they_are_computed(found, bank, tmp_path, capsys):
+    (a, user), (b, gone) = (await known(found, 2, bank)).items()
+    await loaded(found, write(tmp_path, [edge(a, b)]), capsys)
+    await taken(found)
+    async with ground_of(found):
+        await world.deleted(events.in_session(gone))
+        read, may_end = asyncio.Event(), asyncio.Event()
+
+        async def reads():
+            async with open_act(world.STORY, None) as act:
+                await locks.share(act, [buckets.bucket_of(user)])
+                act.record("disputes_listed", {"count": 0})
+                read.set()
+                await may_end.wait()
+
+        reading = asyncio.create_task(reads(), context=contextvars.Context())
+        await read.wait()
+        assert not await worker.hide_contacts()
+        may_end.set()
+        await reading
+        assert await worker.hide_contacts()
+        assert await evidence_of(bank, user) == (None, 0)
 
 
 @pytest.mark.parametrize("objects_to", [objections.object_to_lists, objections.object_to_automation])
