@@ -29,7 +29,7 @@ EXPECTED = (
     CustodiansUnusable,
     RunUnusable,
     Refusal,
-    FileNotFoundError,
+    OSError,
 )
 USAGE_ERROR, FAILED = 2, 1
 
