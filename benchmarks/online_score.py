@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ from scoring.scorer import Evidence, Scorer
 from scoring.training import Recipe
 
 FEATURES = 120
+REASONS = {Category.DEVICE_USAGE: "DU-001", Category.SHOPPING: "SH-001"}
 RECIPE = Recipe(trees=20, student_trees=280, depth=6, learning_rate=0.05, copies=1, folds=2, twins=2)
 ROUNDS = {"small": 40, "full": 400}
 ROWS_A_ROUND = 20
@@ -45,8 +47,8 @@ def run(size: str) -> dict[str, Any]:
         model, booster = Scorer.load(folder), catboost.CatBoostClassifier()
         booster.load_model(str(folder / manifest.CATBOOST))
     _agree(model, booster, matrix)
-    evidence = Evidence({Category.SHOPPING: 60}, {Category.SHOPPING: 30})
-    shared = frozenset({Category.SHOPPING})
+    evidence = Evidence(dict.fromkeys(REASONS, 60), dict.fromkeys(REASONS, 30))
+    shared = frozenset(REASONS)
 
     def whole_answer(row: np.ndarray) -> object:
         return model.evaluate(row, evidence, shared)
@@ -63,7 +65,7 @@ def run(size: str) -> dict[str, Any]:
         "whole_answer": round(answer, 1),
         "whole_answer_ratio": round(answer / peer, 4),
         "peer_name": f"catboost {catboost.__version__} predict + ShapValues, one Fortran float32 row, one thread",
-        "shape": f"{FEATURES} features, {RECIPE.trees + RECIPE.student_trees} trees of depth {RECIPE.depth}",
+        "shape": f"{FEATURES} features, {booster.tree_count_} trees of depth {RECIPE.depth}",
         "size": size,
     }
 
@@ -75,10 +77,10 @@ def _people() -> tuple[Matrix, np.ndarray]:
     defaulted = random.random(n) < 1 / (1 + np.exp(2 - values[:, :20].sum(axis=1) / 4))
     values[random.random(values.shape) < 0.1] = np.nan
     features = tuple(
-        Feature(f"measure_{number}", Category.SHOPPING, "count", 30, 0, "random", "SH-001", "count(*)")
-        for number in range(FEATURES)
+        Feature(f"measure_{number}", category, "count", 30, 0, "random", REASONS[category], "count(*)")
+        for number, category in enumerate(islice(cycle(REASONS), FEATURES))
     )
-    counts = {Category.SHOPPING: np.full(n, 60, np.int32)}
+    counts = dict.fromkeys(REASONS, np.full(n, 60, np.int32))
     cutoffs = (datetime(2026, 1, 1, tzinfo=UTC),) * n
     users = tuple(f"user-{number}" for number in range(n))
     return Matrix(features, users, cutoffs, values, counts, counts, "0" * 64), defaulted
