@@ -230,16 +230,5 @@ def _demands_of_others(outcome: Outcome) -> tuple[tuple[bool, Fault], ...]:
 
 def _write(outcome: Outcome) -> dict[str, Json]:
     """The report as it is kept; what was not given is left out."""
-    given: dict[str, Json] = {
-        "decision": outcome.decision,
-        "decided_on": outcome.decided_on.isoformat() if outcome.decided_on else None,
-        "applied_on": outcome.applied_on.isoformat() if outcome.applied_on else None,
-        "daily_rate": outcome.daily_rate,
-        "currency": outcome.currency,
-        "approved_minor": outcome.approved_minor,
-        "disbursed_minor": outcome.disbursed_minor,
-        "observed_until": outcome.observed_until.isoformat() if outcome.observed_until else None,
-        "days_past_due_max": outcome.days_past_due_max,
-        "defaulted": outcome.defaulted,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in asdict(outcome).items() if value is not None}
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in given.items()}

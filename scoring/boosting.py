@@ -69,12 +69,13 @@ def boost(lesson: Lesson, rows: Rows, way: Way, watched: Rows | None = None) -> 
     the worst there is. The card reports instead how often the trees run against a feature's stated direction.
     """
     booster = _booster(lesson, way, LEAF_PENALTY)
-    learned = _pool(lesson, rows, way)
+    copies, outcomes = way.recipe.copies, lesson.defaulted
+    learned = _pool(lesson, rows, outcomes, copies, way)
     if watched is None:
         return booster.fit(learned)
     return booster.fit(
         learned,
-        eval_set=_pool(lesson, watched, way),
+        eval_set=_pool(lesson, watched, outcomes, copies, way),
         early_stopping_rounds=WORTHLESS_TREES,
         use_best_model=False,
     )
@@ -95,14 +96,13 @@ def student(
     said = np.zeros(len(lesson.defaulted))
     whole = np.asfortranarray(lessons.shown(lesson, rows, lesson.enough[rows]))
     said[rows] = teacher.predict_proba(whole)[:, 1]
-    recipe, random = way.recipe, np.random.default_rng(way.seed)
-    shown, source = lessons.copies(lesson, rows, recipe.student_copies, random, sizes_alike=True)
-    values = np.asfortranarray(lessons.shown(lesson, source, shown))
+    recipe = way.recipe
     grown = replace(
         way, recipe=replace(recipe, trees=recipe.student_trees, learning_rate=recipe.student_rate)
     )
     booster = _booster(lesson, grown, recipe.student_penalty)
-    return booster.fit(catboost.Pool(values, said[source].astype(np.float32)), init_model=teacher)
+    learned = _pool(lesson, rows, said, recipe.student_copies, way, sizes_alike=True)
+    return booster.fit(learned, init_model=teacher)
 
 
 def _booster(lesson: Lesson, way: Way, penalty: float) -> catboost.CatBoostClassifier:
@@ -125,10 +125,14 @@ def _booster(lesson: Lesson, way: Way, penalty: float) -> catboost.CatBoostClass
     )
 
 
-def _pool(lesson: Lesson, rows: Rows, way: Way) -> catboost.Pool:
-    shown, source = lessons.copies(lesson, rows, way.recipe.copies, np.random.default_rng(way.seed))
+def _pool(
+    lesson: Lesson, rows: Rows, target: Flags | Floats, copies: int, way: Way, *, sizes_alike: bool = False
+) -> catboost.Pool:
+    """Copies of the rows (`lessons.copies`), each with its row's `target` [row of the lesson]."""
+    random = np.random.default_rng(way.seed)
+    shown, source = lessons.copies(lesson, rows, copies, random, sizes_alike=sizes_alike)
     values = np.asfortranarray(lessons.shown(lesson, source, shown))
-    return catboost.Pool(values, lesson.defaulted[source].astype(np.float32))
+    return catboost.Pool(values, target[source].astype(np.float32))
 
 
 def predict(

@@ -15,10 +15,9 @@ from scoring import rows as matrix_rows
 from scoring.decimals import EVERYTHING, UNKNOWN
 from scoring.evaluation import Flags, Floats, Measure
 from scoring.features import Matrix
-from scoring.governance import drift, fairness, snapshot
+from scoring.governance import drift, fairness, lineage, snapshot
 from scoring.governance.fairness import Labels
 from scoring.manifest import Input
-from scoring.measures import definition, forbidden
 from scoring.scorer import Scorer, Values
 
 Rows = NDArray[np.intp]
@@ -119,12 +118,7 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         "stability_red": not _is_stable(card.get("points", {})),
         "adverse_impact_red": fairness.is_red(card.get("fairness", {})),
         "one_feature_carries_too_much": float(card["largest_feature"]["share"]) > MOST_SHARE_OF_ONE_FEATURE,
-        "feature_forbidden": any(
-            forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
-        ),
-        "looks_back_too_far": any(
-            definition.looks_back_too_far(each.window_days, each.expression) for each in inputs
-        ),
+        **lineage.obstacles(inputs),
     }
     return tuple(code for code, stands in found.items() if stands)
 

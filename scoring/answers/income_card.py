@@ -16,9 +16,9 @@ from scoring.answers.income import NO_ANSWER, IncomeModel
 from scoring.answers.income_manifest import LOWER, MEDIAN, QUANTILES, TARGET, UPPER
 from scoring.decimals import EVERYTHING
 from scoring.features import Matrix
+from scoring.governance import lineage
 from scoring.lessons import Lesson, Rows
 from scoring.manifest import Input
-from scoring.measures import definition, forbidden
 from scoring.scorer import Flags
 
 DRAWS = 1_000
@@ -159,12 +159,7 @@ def obstacles(card: Mapping[str, Any], inputs: Sequence[Input]) -> tuple[str, ..
         ),
         "interval_dishonest": decimals.read(tried["interval_held"]["high"]) < lowest
         or decimals.read(tried["interval_held"]["low"]) > highest,
-        "feature_forbidden": any(
-            forbidden.is_in(said) for each in inputs for said in (each.name, each.expression)
-        ),
-        "looks_back_too_far": any(
-            definition.looks_back_too_far(each.window_days, each.expression) for each in inputs
-        ),
+        **lineage.obstacles(inputs),
     }
     return tuple(code for code, stands in found.items() if stands)
 

@@ -15,8 +15,7 @@ from consent.permits import PopulationPermit
 from scoring.measures import graph
 from scoring.measures.graph import GRAPH
 from scoring.store import incoming, relations
-
-ENDS = ("user_a", "user_b")
+from scoring.store.relations import ENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,8 @@ def _right(found: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
         until, schema={"user": pl.String(), "until": relations.EDGES["received_at"]}, orient="row"
     )
     for end in ENDS:
-        found = found.join(known.rename({"user": end}), on=end, how="left", maintain_order="left")
-        found = found.filter((pl.col("received_at") > pl.col("until")).fill_null(value=True)).drop("until")
-    return found.filter(~pl.col("kind").is_in(incoming.forbidden_of(found["kind"])))
+        found = incoming.still_right(found, known.rename({"user": end}), [end])
+    return found.filter(~incoming.is_forbidden(found["kind"]))
 
 
 def _ends(found: pl.DataFrame) -> list[UserId]:

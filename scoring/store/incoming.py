@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,8 @@ from scoring.store import retention
 DIGEST_BYTES = 16
 FIELDS = frozenset(column.name for column in EVENTS)
 WORDS = ("category", "name", "attributes")
+Rule = tuple[str, str, pl.Expr]
+"""A column, the reason why a row is set aside for it, and which rows are."""
 NOT_TAKEN = frozenset({Category.SOCIAL_GRAPH})
 """An event does not say who the other end is, so that nobody can know whether they agreed: relations say it."""
 
@@ -51,27 +53,52 @@ def _cell(value: object) -> str | None:
 def sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Fault]]:
     """Part events into those that can be kept, as far as they say it themselves, and the faults of the others."""
     good, bad = behaviour.checked_events(cells)
-    faults = [Fault(*row) for row in bad.iter_rows()]
-    rules = (
+    return parted(
+        good,
+        bad,
         ("at", "in_future", pl.col("at") > now),
         ("at", "too_old", retention.is_over(now - retention.KEPT)),
         ("category", "category_not_taken", pl.col("category").is_in(list(NOT_TAKEN))),
-        ("name", "forbidden_name", pl.col("name").is_in(forbidden_of(good["name"]))),
+        ("name", "forbidden_name", is_forbidden(good["name"])),
     )
+
+
+def parted(good: pl.DataFrame, bad: pl.DataFrame, *rules: Rule) -> tuple[pl.DataFrame, list[Fault]]:
+    """Rows that are right and that no rule finds wrong, and the faults of the others: of each the first one."""
+    kept, faults = _without(good, rules)
+    return kept, [*(Fault(*row) for row in bad.iter_rows()), *faults]
+
+
+def of_known(good: pl.DataFrame, people: Collection[str], *columns: str) -> tuple[pl.DataFrame, list[Fault]]:
+    """Rows that name people we know in each of these columns, and the faults of the others."""
+    return _without(good, [(name, "unknown_user", ~pl.col(name).is_in(list(people))) for name in columns])
+
+
+def _without(good: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, list[Fault]]:
+    faults = []
     for column, reason, wrong in rules:
-        faults += [Fault(line, column, reason) for line in good.filter(wrong)[LINE]]
-        good = good.filter(~wrong)
+        is_wrong = wrong.fill_null(value=False)
+        faults += [Fault(line, column, reason) for line in good.filter(is_wrong)[LINE]]
+        good = good.filter(~is_wrong)
     return good, faults
 
 
-def without_forbidden(events: pl.DataFrame) -> pl.DataFrame:
-    """Of events that are kept, those of which the name is still not forbidden: the list of it grows."""
-    return events.filter(~pl.col("name").is_in(forbidden_of(events["name"])))
+def is_late(moments: pl.Series, since: datetime | None) -> pl.Series:
+    """Which of these moments lie before the cut-off of the last snapshot, as a column."""
+    return pl.Series("late", [since is not None and at < since for at in moments], pl.Boolean)
 
 
-def forbidden_of(names: pl.Series) -> list[str]:
-    """Those of these names that are forbidden by now."""
-    return [name for name in names.unique() if forbidden.ban_of(name)]
+def still_right(kept: pl.DataFrame, wrong: pl.DataFrame, on: Sequence[str]) -> pl.DataFrame:
+    """Of what is kept, all but what came in by the moment, `until`, up to which what these columns name was found wrong."""
+    found = kept.join(wrong, on=list(on), how="left", maintain_order="left")
+    is_wrong = (pl.col("received_at") <= pl.col("until")).fill_null(value=False)
+    return found.filter(~is_wrong).drop("until")
+
+
+def is_forbidden(names: pl.Series) -> pl.Expr:
+    """Which rows have a name that is forbidden by now: the list of these grows, so what is kept is asked too."""
+    banned = [name for name in names.unique() if forbidden.ban_of(name)]
+    return pl.col(names.name).is_in(banned)
 
 
 def of_people(
@@ -81,15 +108,13 @@ def of_people(
 
     `since`: the cut-off of the last snapshot.
     """
-    known = good.filter(pl.col("user").is_in(list(people)))
-    strange = good.filter(~pl.col("user").is_in(list(people)))
-    faults = [Fault(line, "user", "unknown_user") for line in strange[LINE]]
+    known, faults = of_known(good, people, "user")
     users = [people[reference] for reference in known["user"]]
     said = known.with_columns(
         pl.Series("user", [str(user) for user in users], pl.String),
         pl.Series("bucket", [bucket_of(user) for user in users], pl.Int32),
         pl.Series("attributes", [_sorted(text) for text in known["attributes"]], pl.String),
-        pl.Series("late", [since is not None and at < since for at in known["at"]], pl.Boolean),
+        is_late(known["at"], since),
         pl.col("count").cast(pl.Int32),
     )
     digests = [_digest(row) for row in said.iter_rows(named=True)]

@@ -1,7 +1,7 @@
 """Behaviour comes in: what is right is kept in one act, once, before anybody is told that it is accepted."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -62,16 +62,8 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
     ready, strange = incoming.of_people(good, known, await latest_cutoff(act))
     faults += strange
     fresh = await _kept(act, ready) if ready.height else ready
-    batch = ids.ordered_id()
-    received = Received(
-        batch=batch,
-        accepted=fresh.height,
-        duplicate=cells.height - len(faults) - fresh.height,
-        late=int(fresh["late"].sum()),
-        quarantined=tuple(sorted(faults, key=lambda fault: fault.line)),
-    )
-    record(act, "events", received)
-    return received
+    duplicate = cells.height - len(faults) - fresh.height
+    return record(act, "events", fresh.height, duplicate, int(fresh["late"].sum()), faults)
 
 
 async def latest_cutoff(act: Act) -> datetime | None:
@@ -81,8 +73,12 @@ async def latest_cutoff(act: Act) -> datetime | None:
     return cutoff
 
 
-def record(act: Act, table: str, received: Received) -> None:
-    """Record `behaviour_received`: how much of which table came in, and no content."""
+def record(
+    act: Act, table: str, accepted: int, duplicate: int, late: int, faults: Sequence[Fault]
+) -> Received:
+    """What became of a batch of a table. Records `behaviour_received`: how much came in, and no content."""
+    quarantined = tuple(sorted(faults, key=lambda fault: fault.line))
+    received = Received(ids.ordered_id(), accepted, duplicate, late, quarantined)
     act.record(
         "behaviour_received",
         {
@@ -94,6 +90,7 @@ def record(act: Act, table: str, received: Received) -> None:
             "quarantined": len(received.quarantined),
         },
     )
+    return received
 
 
 async def _refuse_backlog(act: Act) -> None:

@@ -12,6 +12,7 @@ from consent.people import NewPerson
 from consent.permits import BUSINESS_ZONE
 from scoring import behaviour
 from scoring.behaviour_files import LINE
+from scoring.store import incoming
 from scoring.store.incoming import Fault
 
 AGE_MAX = 120
@@ -55,14 +56,12 @@ async def receive(act: Act, cells: pl.DataFrame, *, fictional: bool) -> Brought:
 
 def _sorted_out(cells: pl.DataFrame, today: date) -> tuple[pl.DataFrame, list[Fault]]:
     """Part people into those that can be registered, as far as they say it themselves, and the faults of the others."""
-    good, bad = behaviour.checked_people(cells)
-    faults = [Fault(*row) for row in bad.iter_rows()]
-    born_on = pl.col("born_on")
-    oldest = date(today.year - AGE_MAX, 1, 1)
-    for reason, wrong in (("in_future", born_on > today), ("date_out_of_range", born_on < oldest)):
-        faults += [Fault(line, "born_on", reason) for line in good.filter(wrong)[LINE]]
-        good = good.filter(~wrong.fill_null(value=False))
-    return good, faults
+    born_on, oldest = pl.col("born_on"), date(today.year - AGE_MAX, 1, 1)
+    return incoming.parted(
+        *behaviour.checked_people(cells),
+        ("born_on", "in_future", born_on > today),
+        ("born_on", "date_out_of_range", born_on < oldest),
+    )
 
 
 def _told_apart(

@@ -5,7 +5,6 @@ from datetime import datetime
 
 import polars as pl
 
-from compliance import ids
 from compliance.act import Act
 from compliance.vocabulary import UserId
 from consent import people
@@ -19,6 +18,7 @@ from scoring.store.intake import Received
 
 RELATIONS_MAX = 10_000
 """Of one person; what comes beyond is set aside: whoever has more is no person."""
+ENDS = ("user_a", "user_b")
 KEY = ("user_id", "other", "kind", "at")
 KEEP = """
 insert into scoring_relation (user_id, other, bucket, other_bucket, kind, weight, at, late, received_at)
@@ -76,47 +76,32 @@ async def receive(act: Act, cells: pl.DataFrame) -> Received:
     Of two people, a kind and a moment there is one: another weight is set aside. Records `behaviour_received`.
     """
     good, faults = _sorted_out(cells, act.now)
-    named = {reference for end in ("user_a", "user_b") for reference in good[end]}
+    named = {reference for end in ENDS for reference in good[end]}
     known = await people.of_operator(act, sorted(named))
-    for end in ("user_a", "user_b"):
-        is_known = pl.col(end).is_in(list(known))
-        faults += [Fault(line, end, "unknown_user") for line in good.filter(~is_known)[LINE]]
-        good = good.filter(is_known)
+    good, strange = incoming.of_known(good, known, *ENDS)
     await locks.keep_cutoff(act)
     since = await intake.latest_cutoff(act)
-    ready = _ordered(good, known).with_columns(
-        pl.Series("late", [since is not None and at < since for at in good["at"]], pl.Boolean)
-    )
+    ready = _ordered(good, known).with_columns(incoming.is_late(good["at"], since))
     accepted, late, refused = await _kept(act, ready)
-    received = Received(
-        batch=ids.ordered_id(),
-        accepted=accepted,
-        duplicate=ready.height - accepted - len(refused),
-        late=late,
-        quarantined=tuple(sorted([*faults, *refused], key=lambda fault: fault.line)),
-    )
-    intake.record(act, "edges", received)
-    return received
+    duplicate = ready.height - accepted - len(refused)
+    return intake.record(act, "edges", accepted, duplicate, late, [*faults, *strange, *refused])
 
 
 def _sorted_out(cells: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, list[Fault]]:
     """Part relations into those that can be kept, as far as they say it themselves, and the faults of the others."""
     good, bad = behaviour.checked_edges(cells)
-    faults = [Fault(*row) for row in bad.iter_rows()]
-    rules = (
+    return incoming.parted(
+        good,
+        bad,
         ("at", "in_future", pl.col("at") > now),
         ("user_b", "with_oneself", pl.col("user_a") == pl.col("user_b")),
-        ("kind", "forbidden_name", pl.col("kind").is_in(incoming.forbidden_of(good["kind"]))),
+        ("kind", "forbidden_name", incoming.is_forbidden(good["kind"])),
     )
-    for column, reason, wrong in rules:
-        faults += [Fault(line, column, reason) for line in good.filter(wrong)[LINE]]
-        good = good.filter(~wrong)
-    return good, faults
 
 
 def _ordered(good: pl.DataFrame, known: Mapping[str, UserId]) -> pl.DataFrame:
     """The two ends in the order of their ids, as the database compares them; zero has no sign."""
-    named = good.select("user_a", "user_b").iter_rows()
+    named = good.select(ENDS).iter_rows()
     ends = [sorted(known[reference] for reference in both) for both in named]
     rows = [(str(low), str(high), bucket_of(low), bucket_of(high)) for low, high in ends]
     return pl.concat(

@@ -152,7 +152,7 @@ async def store(act: Act, events: pl.DataFrame, users: Sequence[UserId], row: Sn
     right, right_stated = _right(events, wrong), _right(stated, wrong)
     own = await contacts.right(act, due, row.cutoff, came_by)
     came = {pair for rows in (right, right_stated) for pair in rows.select("user", "category").iter_rows()}
-    came |= {(user, graph.GRAPH) for end in contacts.ENDS for user in own[end]}
+    came |= {(user, graph.GRAPH) for end in relations.ENDS for user in own[end]}
     renewed = [each for each in wrong if (str(each.user), each.category) in came]
     permit = await permits.features_permit(act, due, row.cutoff, [(w.user, w.category) for w in renewed])
     people = tuple(sorted(permit.masks))
@@ -173,9 +173,8 @@ def _right(events: pl.DataFrame, wrong: Sequence[Wrong]) -> pl.DataFrame:
     """The events, or statements, that may count at all: none that came in before its kind was found wrong, none of a forbidden name."""
     known = [(str(each.user), each.category.value, each.until) for each in wrong]
     until = pl.DataFrame(known, schema=UNTIL, orient="row")
-    found = events.join(until, on=["user", "category"], how="left", maintain_order="left")
-    is_wrong = (pl.col("received_at") <= pl.col("until")).fill_null(value=False)
-    return incoming.without_forbidden(found.filter(~is_wrong).drop("until"))
+    found = incoming.still_right(events, until, ["user", "category"])
+    return found.filter(~incoming.is_forbidden(found["name"]))
 
 
 def _shared(events: pl.DataFrame, permit: PopulationPermit) -> pl.DataFrame:

@@ -5,7 +5,6 @@ from datetime import datetime
 
 import polars as pl
 
-from compliance import ids
 from compliance.act import Act
 from compliance.vocabulary import Category, UserId
 from consent import people
@@ -15,7 +14,7 @@ from scoring.behaviour_files import LINE
 from scoring.behaviour_schema import ProfileColumn, Role, Schema
 from scoring.buckets import bucket_of
 from scoring.measures import forbidden
-from scoring.store import intake, locks, profiles
+from scoring.store import incoming, intake, locks, profiles
 from scoring.store.incoming import NOT_TAKEN, Fault
 from scoring.store.intake import Received
 
@@ -71,33 +70,22 @@ async def receive(act: Act, cells: pl.DataFrame, schema: Schema) -> Received:
     `cells` are as they came (`behaviour.profiles_of`). What is known from no moment is known from the beginning. Of one
     moment a column of somebody's has one value: another one is set aside. Records `behaviour_received`.
     """
-    good, bad = behaviour.checked_profiles(cells, schema)
-    faults = [Fault(*row) for row in bad.iter_rows()]
-    ahead = (pl.col("known_at") > act.now).fill_null(value=False)
-    faults += [Fault(line, "known_at", "in_future") for line in good.filter(ahead)[LINE]]
-    good = good.filter(~ahead)
+    ahead = ("known_at", "in_future", pl.col("known_at") > act.now)
+    good, faults = incoming.parted(*behaviour.checked_profiles(cells, schema), ahead)
     known = await people.of_operator(act, good["user"].unique().to_list())
-    is_known = pl.col("user").is_in(list(known))
-    faults += [Fault(line, "user", "unknown_user") for line in good.filter(~is_known)[LINE]]
+    good, strange = incoming.of_known(good, known, "user")
     await locks.keep_cutoff(act)
-    said = _said(good.filter(is_known), schema)
+    said = _said(good, schema)
     users = [known[reference] for reference in said["user"]]
     since = await intake.latest_cutoff(act)
     ready = said.with_columns(
         pl.Series("user", [str(user) for user in users], pl.String),
         pl.Series("bucket", [bucket_of(user) for user in users], pl.Int32),
-        pl.Series("late", [since is not None and at < since for at in said["known_at"]], pl.Boolean),
+        incoming.is_late(said["known_at"], since),
     )
     accepted, late, other = await _kept(act, ready)
-    received = Received(
-        batch=ids.ordered_id(),
-        accepted=accepted,
-        duplicate=ready.height - accepted - len(other),
-        late=late,
-        quarantined=tuple(sorted([*faults, *other], key=lambda fault: fault.line)),
-    )
-    intake.record(act, "profiles", received)
-    return received
+    duplicate = ready.height - accepted - len(other)
+    return intake.record(act, "profiles", accepted, duplicate, late, [*faults, *strange, *other])
 
 
 def _said(good: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -152,9 +140,7 @@ async def people_of(act: Act, first: int, after: int) -> list[UserId]:
     return [UserId(row["user_id"]) for row in rows]
 
 
-async def read(
-    act: Act, users: Sequence[UserId], before: datetime, came_by: datetime | None = None
-) -> pl.DataFrame:
+async def read(act: Act, users: Sequence[UserId], before: datetime, came_by: datetime | None) -> pl.DataFrame:
     """What these people stated that was known before a moment, and came in by another: whoever may use it."""
     rows = await act.db.execute_query_dict(READ, [list(users), before, came_by])
     return pl.DataFrame(rows, schema=STATED)
