@@ -3,17 +3,16 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import fsspec
 import numpy as np
 import polars as pl
 import pytest
-from support import altered_models, canaries, events, small_models, world
+from support import altered_models, brought, canaries, events, small_models, world
+from support.brought import faults, ground_of, loaded
 
 from api import loading, worker
 from api.running import Standing
-from compliance import database as databases
 from compliance.act import open_act
 from compliance.vocabulary import Category
 from consent import copies, disputes, permits
@@ -71,10 +70,6 @@ async def found(database, home):
         return Standing(here.settings, database)
 
 
-def ground_of(found):
-    return databases.opened(found.database, found.settings.home, found.settings.origin)
-
-
 def row(user, **said):
     right = {"level": "1.5", "job": "Permanent", "limit": "5000", "since": "2020-02-03", "sex": "x"}
     listed = {"region": "east", "is_student": "false", "religion": None, "contacts": None}
@@ -91,22 +86,9 @@ def write(folder, rows, form="csv"):
     return folder
 
 
-async def loaded(found, folder, capsys):
-    capsys.readouterr()
-    failed = await loading.load(found, str(folder))
-    said = json.loads(capsys.readouterr().out)
-    assert failed == int(said["quarantined"] > 0)
-    return said
-
-
 def counted(said):
     assert said["not_taken"] == len(NOT_TAKEN)
     return tuple(said[name] for name in ("accepted", "duplicate", "late", "quarantined"))
-
-
-def faults(said):
-    lines = [json.loads(line) for line in Path(said["quarantine"]).read_text().splitlines()]
-    return [(line["line"], line["column"], line["reason"]) for line in lines]
 
 
 async def known(found, count=1, bank=None, categories=world.ALL):
@@ -125,9 +107,8 @@ async def bank(found):
         return await world.a_bank()
 
 
-async def taken(found, cutoff=CUTOFF):
-    async with ground_of(found):
-        return await events.taken(cutoff)
+async def taken(found):
+    return await brought.taken(found, CUTOFF)
 
 
 async def held(owner, user):

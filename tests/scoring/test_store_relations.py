@@ -2,20 +2,18 @@
 
 import asyncio
 import contextvars
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from support import altered_models, events, small_models, world
+from support import altered_models, brought, events, small_models, world
+from support.brought import faults, ground_of, loaded
 
-from api import loading, worker
+from api import worker
 from api.running import Standing
-from compliance import database as databases
 from compliance.act import open_act
 from compliance.vocabulary import Category
 from consent import agreeing, copies, disputes, grants, objections, permits
@@ -60,10 +58,6 @@ def model():
 async def found(database, home):
     async with world.opened(database, home) as here:
         return Standing(here.settings, database)
-
-
-def ground_of(found):
-    return databases.opened(found.database, found.settings.home, found.settings.origin)
 
 
 @pytest.fixture
@@ -112,24 +106,12 @@ def write(folder, rows, form="csv"):
     return folder
 
 
-async def loaded(found, folder, capsys):
-    capsys.readouterr()
-    await loading.load(found, str(folder))
-    return json.loads(capsys.readouterr().out)
-
-
 def counted(said):
     return tuple(said[name] for name in ("accepted", "duplicate", "late", "quarantined"))
 
 
-def faults(said):
-    lines = [json.loads(line) for line in Path(said["quarantine"]).read_text().splitlines()]
-    return [(line["line"], line["column"], line["reason"]) for line in lines]
-
-
-async def taken(found, cutoff=CUTOFF):
-    async with ground_of(found):
-        return await events.taken(cutoff)
+async def taken(found):
+    return await brought.taken(found, CUTOFF)
 
 
 async def contacts(owner, user):
